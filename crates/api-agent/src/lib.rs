@@ -32,7 +32,7 @@ pub struct Enrolled {
 }
 
 /// What the machine is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostFacts {
     pub hostname: String,
@@ -64,7 +64,7 @@ pub struct HostFacts {
     pub sys_info: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StorageFacts {
     /// Directory of a local storage.
@@ -80,7 +80,7 @@ pub struct StorageFacts {
 }
 
 /// A bridge of the machine and the wire it is plugged into.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BridgeFacts {
     pub bridge: String,
@@ -92,7 +92,7 @@ pub struct BridgeFacts {
     pub mtu: i64,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Registered {
     pub host_id: String,
@@ -385,7 +385,7 @@ pub struct HostStats {
     pub storages: Vec<StorageFacts>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Heard {
     /// Version of the document now; above the reported one means: fetch.
