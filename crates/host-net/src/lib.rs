@@ -1,0 +1,37 @@
+//! The network of a hypervisor host, as its agent sees it.
+//!
+//! The agent (crate `host`) calls [`Network`]; nothing else does. Every method is idempotent, because the agent repeats them after a crash.
+//! The network must never touch a device it did not make: [`Network::taps`] names its own, and only those are ever removed.
+
+mod sim;
+
+use api_agent::{GuestNic, GuestSpec, NetworkSpec};
+use base::Result;
+pub use futures_util::future::BoxFuture;
+pub use sim::SimNetwork;
+
+/// The port of one NIC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// Name of the tap device, at most 15 bytes.
+    pub ifname: String,
+    /// Whether frames may carry the offload header. Off for a switch whose datapath runs in userspace: it does not finish the checksums a
+    /// guest left to the device.
+    pub vnet_hdr: bool,
+}
+
+/// What the agent needs of the host's network.
+pub trait Network: Send + Sync {
+    /// Makes bridges, address translation, DHCP answers and metadata content those of the document: whole, not a difference. What an
+    /// earlier document named and this one does not is taken down, except ports (see [`Network::unplug`]).
+    fn apply<'a>(&'a self, networks: &'a [NetworkSpec], guests: &'a [GuestSpec]) -> BoxFuture<'a, Result<()>>;
+
+    /// Makes the tap of a NIC and plugs it into its network; if it is already there, makes its settings those given.
+    fn plug<'a>(&'a self, nic: &'a GuestNic, network: &'a NetworkSpec, guest: &'a GuestSpec) -> BoxFuture<'a, Result<Tap>>;
+
+    /// Removes a tap and its port; one that is not there is success.
+    fn unplug<'a>(&'a self, ifname: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Names of all taps this network made, also in an earlier life of the process.
+    fn taps(&self) -> BoxFuture<'_, Result<Vec<String>>>;
+}
