@@ -2,6 +2,33 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+/// How far a permission reaches, narrow to wide (spec 01 §11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    #[default]
+    None,
+    User,
+    Project,
+    Domain,
+    System,
+}
+
+impl Scope {
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::None => "none",
+            Scope::User => "user",
+            Scope::Project => "project",
+            Scope::Domain => "domain",
+            Scope::System => "system",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Scope> {
+        [Scope::None, Scope::User, Scope::Project, Scope::Domain, Scope::System].into_iter().find(|s| s.name() == text)
+    }
+}
+
 /// A role as a token carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Role {

@@ -88,7 +88,8 @@ impl Error {
 
     /// Something that is our fault or the machine's. The cause goes to the log, not to the user.
     pub fn internal(cause: impl fmt::Display) -> Error {
-        Error::new(Class::Internal, "internal error; the log of the service has the cause under this request id", Vec::new()).with_context(cause)
+        Error::new(Class::Internal, "internal error; the log of the service has the cause under this request id", Vec::new())
+            .with_context(cause)
     }
 
     pub fn bad_value(field: &str, bad: &BadValue) -> Error {

@@ -134,3 +134,23 @@ pub struct Guarded {
     #[field(create, update, default = "true")]
     pub disable_delete: bool,
 }
+
+/// What a joint row has: it ties two objects together and has no name of its own.
+#[derive(Clone, Debug, Default, Columns)]
+pub struct Joint {
+    /// Key of the row inside the platform.
+    #[field(hidden)]
+    pub id: String,
+    /// Number of the row.
+    pub row_id: i64,
+    /// When the two were tied together.
+    pub created_at: Timestamp,
+    /// When the row was last changed.
+    pub updated_at: Timestamp,
+    /// Rises by one with every change.
+    pub update_version: i64,
+    /// Whether the tie is undone and the row kept only for the record.
+    pub deleted: bool,
+    /// When it was undone.
+    pub deleted_at: Option<Timestamp>,
+}
