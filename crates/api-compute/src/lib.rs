@@ -1,0 +1,21 @@
+//! Contracts of the region: resource structs and the grammar of disk and network configurations. No database, no server.
+
+mod config;
+mod disk;
+mod host;
+mod infra;
+mod keypair;
+mod network;
+mod server;
+mod sku;
+mod storage;
+
+pub use config::{DiskConfig, NetConfig, parse_size_mb};
+pub use disk::Disk;
+pub use host::{Host, HostStorage, NetInterface};
+pub use infra::{CloudRegion, Vpc, Wire, Zone};
+pub use keypair::Keypair;
+pub use network::{Network, ReservedIp};
+pub use server::{GuestDisk, GuestNetwork, Server, status};
+pub use sku::ServerSku;
+pub use storage::{Storage, StorageCache};

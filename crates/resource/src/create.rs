@@ -1,0 +1,240 @@
+//! Making rows: one, or as many as `count` says, all or none.
+
+use crate::{Answer, Kind, Map, Owner, body, engine::Op, event, names, owner, show, tags, view};
+use base::{Error, Flags, Json, Kind as Cell, Level, Result, Row, Scope, Value, err, new_id};
+use store::{Change, ChangeOp, Tx, work};
+
+const MOST: i64 = 500;
+
+pub(crate) async fn create(op: &Op<'_>, body: Option<Json>, within: &[(&'static str, String)]) -> Result<Answer> {
+    let kind = op.kind;
+    if !kind.creatable {
+        return Err(err!(UnsupportedOperation, "{} are not created by request", kind.facts.plural));
+    }
+    let (outer, mut map) = body::unwrap_create(kind.facts, body.unwrap_or(Json::Null))?;
+    for (column, id) in within {
+        map.insert((*column).to_string(), Json::String(id.clone()));
+    }
+    let asked = body::int(&outer, "count")?.or(body::int(&map, "count")?);
+    let count = asked.unwrap_or(1).max(1);
+    if count > MOST {
+        return Err(err!(OutOfLimit, "count: at most {} at once, got {}", MOST, count));
+    }
+    let dry = body::flag(&map, "dry_run")?.unwrap_or(false);
+    let (row, wish) = prepare(op, &mut map).await?;
+    if dry {
+        return Ok(Answer::json(serde_json::json!({ kind.facts.name: {} })));
+    }
+    let rows = insert(op, &map, row, wish, count as usize).await?;
+    // A batch answers as a batch only when more than one was asked for (spec 11 §1).
+    if count == 1 {
+        let row = rows.into_iter().next().ok_or_else(|| Error::internal("a create made no row"))?;
+        return show::answer(op, row).await;
+    }
+    let mut out = format!("{{\"{}\":[", kind.facts.plural).into_bytes();
+    for (i, row) in rows.into_iter().enumerate() {
+        out.extend_from_slice(if i > 0 { b",{\"status\":200,\"body\":" } else { b"{\"status\":200,\"body\":" });
+        show::write(op, row, &mut out).await?;
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    Ok(Answer::bytes(out))
+}
+
+/// Everything a create checks, and the row it would insert.
+pub(crate) async fn prepare(op: &Op<'_>, map: &mut Map) -> Result<(Row, Option<names::Wish>)> {
+    let kind = op.kind;
+    let facts = kind.facts;
+    let mut row = Row { facts, values: defaults(facts)? };
+    let scope = owned(op, map, &mut row).await?;
+    let ask = crate::Ask { service: op.engine.service, resource: facts.plural, action: "create", extra: &[] };
+    if !op.engine.gate.allows(&op.ctx.caller, op.ctx.peer, &ask, scope) {
+        return Err(crate::access::denied(kind, "create", &[]));
+    }
+    let wish = names::wish(kind, map)?;
+    read_fields(op, map, &mut row, Flags::CREATE).await?;
+    if let Some(names::Wish::Exact(name) | names::Wish::Pattern(name)) = &wish {
+        row.set("name", name.as_str());
+    }
+    kind.hooks.create(op, map, &mut row).await?;
+    // After the hook: it may have found what the client left out.
+    for (field, value) in facts.fields.iter().zip(&row.values) {
+        if field.flags.has(Flags::REQUIRED) && value.omitted() {
+            return Err(err!(MissingParameter, "{} is missing", field.name));
+        }
+    }
+    Ok((row, wish))
+}
+
+fn defaults(facts: &base::Facts) -> Result<Vec<Value>> {
+    facts
+        .fields
+        .iter()
+        .map(|f| match f.default {
+            Some(text) => Value::parse(f.kind, text).map_err(|bad| Error::internal(format!("default of {}.{}: {bad}", facts.name, f.name))),
+            None if f.nullable => Ok(Value::Null),
+            None => Ok(match f.kind {
+                Cell::Text => Value::Text(String::new()),
+                Cell::Int => Value::Int(0),
+                Cell::Float => Value::Float(0.0),
+                Cell::Bool => Value::Bool(false),
+                Cell::Time => Value::Time(base::Timestamp::ZERO),
+                Cell::Json => Value::Json(Json::Null),
+            }),
+        })
+        .collect()
+}
+
+/// Sets whose the row is, and says at which scope the caller acts by that.
+async fn owned(op: &Op<'_>, map: &Map, row: &mut Row) -> Result<Scope> {
+    let caller = &op.ctx.caller;
+    let mine = Owner::of(caller);
+    match op.kind.facts.level {
+        Level::System => Ok(Scope::System),
+        Level::User => {
+            row.set("owner_id", caller.user_id.as_str());
+            Ok(Scope::User)
+        }
+        Level::Domain => {
+            let which = body::text(map, &["project_domain_id", "project_domain", "domain_id", "domain"]);
+            let owner = match which {
+                Some(which) => owner::find_domain(op.engine.owners.as_ref(), &which).await?,
+                None => mine.clone(),
+            };
+            let scope = if owner.domain_id == mine.domain_id { Scope::Domain } else { Scope::System };
+            row.set("domain_id", owner.domain_id);
+            Ok(scope)
+        }
+        Level::Project => {
+            let which = body::text(map, &["project_id", "project", "tenant_id", "tenant"]);
+            let owner = match which {
+                Some(which) => {
+                    let domain = body::text(map, &["project_domain_id", "project_domain", "domain_id"]);
+                    let domain = match domain {
+                        Some(d) => Some(owner::find_domain(op.engine.owners.as_ref(), &d).await?.domain_id),
+                        None => None,
+                    };
+                    owner::find_project(op.engine.owners.as_ref(), &which, domain.as_deref()).await?
+                }
+                None if mine.project_id.is_empty() => {
+                    return Err(err!(MissingParameter, "{} is missing: your token is not scoped to a project", "project_id"));
+                }
+                None => mine.clone(),
+            };
+            let scope = if owner.project_id == mine.project_id {
+                Scope::Project
+            } else if owner.domain_id == mine.domain_id {
+                Scope::Domain
+            } else {
+                Scope::System
+            };
+            row.set("domain_id", owner.domain_id);
+            row.set("tenant_id", owner.project_id);
+            Ok(scope)
+        }
+    }
+}
+
+/// Takes from the body what the facts allow; references become ids. Keys the facts do not know are the hook's, or nobody's: existing
+/// clients send many.
+pub(crate) async fn read_fields(op: &Op<'_>, map: &Map, row: &mut Row, flag: Flags) -> Result<()> {
+    let facts = op.kind.facts;
+    let rights = op.engine.widest(op.ctx, op.kind, if flag == Flags::CREATE { "create" } else { "update" }, &[]);
+    for (i, field) in facts.fields.iter().enumerate() {
+        let may = field.flags.has(flag)
+            && (!field.flags.has(Flags::ADMIN) || rights >= Scope::System)
+            && (!field.flags.has(Flags::DOMAIN) || rights >= Scope::Domain);
+        if !may {
+            continue;
+        }
+        let short = field.refers.and_then(|_| field.name.strip_suffix("_id"));
+        let given = std::iter::once(field.name).chain(field.aliases.iter().copied()).chain(short).find_map(|n| map.get(n).filter(|j| !j.is_null()));
+        let Some(json) = given else { continue };
+        let value = Value::from_json(field.kind, json).map_err(|bad| Error::bad_value(field.name, &bad))?;
+        row.values[i] = match field.refers {
+            Some(to) if !value.omitted() && op.engine.kind_named(to).is_some() => {
+                Value::Text(op.engine.resolve(op.ctx, to, value.as_str()).await?.id().to_string())
+            }
+            _ => value,
+        };
+    }
+    Ok(())
+}
+
+async fn insert(op: &Op<'_>, map: &Map, row: Row, wish: Option<names::Wish>, count: usize) -> Result<Vec<Row>> {
+    let pairs = match map.get("__meta__") {
+        Some(Json::Object(meta)) => tags::parse(meta, "")?,
+        _ => Vec::new(),
+    };
+    let (row, wish, pairs) = (&row, &wish, &pairs);
+    op.engine
+        .db
+        .tx(|tx| {
+            work(async move {
+                let names = match wish {
+                    Some(wish) => names::choose(tx, op.kind, row, wish, count).await?,
+                    None => vec![row.name().to_string(); count],
+                };
+                let mut rows = Vec::with_capacity(count);
+                for name in names {
+                    let mut row = row.clone();
+                    begin(tx, op.kind, &mut row, &name);
+                    names::demand_free(tx, op.kind, &row).await?;
+                    tx.insert(&row).await?;
+                    let inserted = row.clone();
+                    op.kind.hooks.created(op, tx, map, &mut row).await?;
+                    if row.values != inserted.values {
+                        tx.save(&inserted, &mut row).await?;
+                    }
+                    tags::write(tx, &row, pairs, None).await?;
+                    event::audit(tx, op.ctx, &row, "create", created_notes(&row)).await?;
+                    tx.emit(change(&row, ChangeOp::Create)).await?;
+                    rows.push(row);
+                }
+                Ok(rows)
+            })
+        })
+        .await
+}
+
+fn created_notes(row: &Row) -> String {
+    let mut out = Vec::new();
+    view::write_row(&mut out, row, &[], true, Scope::System, None);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Identity and times of a row about to be inserted; what a hook already chose stays.
+fn begin(tx: &Tx, kind: &Kind, row: &mut Row, name: &str) {
+    let now = tx.now();
+    if row.id().is_empty() {
+        row.set("id", if kind.facts.service == "identity" { base::hex_id() } else { new_id() });
+    }
+    if kind.facts.has("name") {
+        row.set("name", name);
+    }
+    for (column, when) in [("created_at", now), ("updated_at", now)] {
+        if kind.facts.has(column) {
+            row.set(column, when);
+        }
+    }
+    if kind.facts.has("imported_at") {
+        row.set("imported_at", now);
+    }
+    if kind.facts.has("status") && row.text("status").is_empty() {
+        row.set("status", "init");
+    }
+}
+
+/// The feed's line about a row.
+pub(crate) fn change(row: &Row, op: ChangeOp) -> Change {
+    let project = if row.facts.level == Level::Project { row.text("tenant_id") } else { "" };
+    Change {
+        kind: row.facts.name.to_string(),
+        id: row.id().to_string(),
+        op,
+        version: row.int("update_version"),
+        domain_id: row.text("domain_id").to_string(),
+        project_id: project.to_string(),
+        data: Json::Null,
+    }
+}

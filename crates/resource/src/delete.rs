@@ -1,0 +1,70 @@
+//! Letting rows go: into the recycle bin first, for good after that (spec 01 §6.2).
+
+use crate::{Answer, Deleted, Removal, create, engine::Op, event, show, update};
+use base::{Result, Row, Scope, err};
+use store::{ChangeOp, Tx, work};
+
+pub(crate) async fn delete(op: &Op<'_>, which: &str) -> Result<Answer> {
+    let kind = op.kind;
+    if !kind.deletable {
+        return Err(err!(UnsupportedOperation, "{} are not deleted by request", kind.facts.plural));
+    }
+    let row = show::find(op, which).await?;
+    op.engine.demand(op.ctx, kind, &row, "delete", &[])?;
+    update::thawed(&row)?;
+    let how = removal(op, &row)?;
+    if how != Removal::Purge
+        && let Some(refusal) = kind.hooks.deletable(op, std::slice::from_ref(&row)).await?.pop().flatten()
+    {
+        return Err(refusal);
+    }
+    let row = &row;
+    let gone = op.engine.db.tx(|tx| work(remove(op, tx, row, how))).await?;
+    show::answer(op, gone).await
+}
+
+fn removal(op: &Op<'_>, row: &Row) -> Result<Removal> {
+    let on = |key| op.params.flag(key) == Some(true);
+    let system = |extra: &str| op.engine.widest(op.ctx, op.kind, "delete", &[extra]) >= Scope::System;
+    if on("purge") {
+        if !system("purge") {
+            return Err(crate::access::denied(op.kind, "delete", &["purge"]));
+        }
+        return Ok(Removal::Purge);
+    }
+    let bin = op.kind.facts.has("pending_deleted") && op.engine.options.recycle;
+    if !bin || row.flag("pending_deleted") {
+        return Ok(Removal::Final);
+    }
+    if on("override_pending_delete") {
+        if !system("override_pending_delete") {
+            return Err(crate::access::denied(op.kind, "delete", &["override_pending_delete"]));
+        }
+        return Ok(Removal::Final);
+    }
+    Ok(Removal::Recycle)
+}
+
+async fn remove(op: &Op<'_>, tx: &mut Tx, old: &Row, how: Removal) -> Result<Row> {
+    let mut row = old.clone();
+    let outcome = op.kind.hooks.delete(op, tx, &mut row, how).await?;
+    let (word, change) = match (outcome, how) {
+        (Deleted::Later, _) => ("start_delete", ChangeOp::Update),
+        (Deleted::Now, Removal::Recycle) => {
+            row.set("pending_deleted", true);
+            row.set("pending_deleted_at", tx.now());
+            ("pending_delete", ChangeOp::Update)
+        }
+        (Deleted::Now, _) => {
+            row.set("deleted", true);
+            row.set("deleted_at", tx.now());
+            ("delete", ChangeOp::Delete)
+        }
+    };
+    if row.values != old.values {
+        tx.save(old, &mut row).await?;
+    }
+    event::audit(tx, op.ctx, &row, word, String::new()).await?;
+    tx.emit(create::change(&row, change)).await?;
+    Ok(row)
+}

@@ -1,0 +1,110 @@
+//! The engine of one service: its kinds, its database, and who decides.
+
+use crate::{Gate, Kind, Owners, Params, event};
+use base::{Clock, Ctx, Facts, Result, Row, err};
+use std::{collections::HashMap, sync::Arc};
+use store::{Cond, Db, Read};
+
+/// What a service may set.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Rows of a list when no limit is asked for, and the most one page has.
+    pub page_max: u64,
+    /// Whether deleting puts a row into the recycle bin first.
+    pub recycle: bool,
+    /// Version string for messages that name it.
+    pub version: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { page_max: 2048, recycle: true, version: String::new() }
+    }
+}
+
+pub struct Engine {
+    /// Service type: the first word of a permission.
+    pub service: &'static str,
+    pub db: Db,
+    pub clock: Clock,
+    pub options: Options,
+    pub(crate) gate: Arc<dyn Gate>,
+    pub owners: Arc<dyn Owners>,
+    kinds: Vec<Kind>,
+    by_plural: HashMap<&'static str, usize>,
+    by_name: HashMap<&'static str, usize>,
+    pub(crate) counts: crate::list::Counts,
+}
+
+/// One operation on its way through the engine.
+#[derive(Clone, Copy)]
+pub struct Op<'a> {
+    pub ctx: &'a Ctx,
+    pub engine: &'a Engine,
+    pub kind: &'a Kind,
+    pub params: &'a Params,
+}
+
+impl Engine {
+    pub fn new(service: &'static str, db: Db, clock: Clock, gate: Arc<dyn Gate>, owners: Arc<dyn Owners>, mut kinds: Vec<Kind>, options: Options) -> Engine {
+        kinds.push(event::kind());
+        let by = |f: fn(&Kind) -> &'static str| {
+            let mut map = HashMap::new();
+            for (i, kind) in kinds.iter().enumerate() {
+                assert!(map.insert(f(kind), i).is_none(), "two kinds named {}", f(kind));
+            }
+            map
+        };
+        let (by_plural, by_name) = (by(|k| k.facts.plural), by(|k| k.facts.name));
+        Engine { service, db, clock, options, gate, owners, kinds, by_plural, by_name, counts: crate::list::Counts::default() }
+    }
+
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+    pub fn kind(&self, plural: &str) -> Option<&Kind> {
+        self.by_plural.get(plural).map(|&i| &self.kinds[i])
+    }
+    /// By singular keyword.
+    pub fn kind_named(&self, name: &str) -> Option<&Kind> {
+        self.by_name.get(name).map(|&i| &self.kinds[i])
+    }
+
+    /// A row by id or name among those of `cond`; an id wins over a name, a row of the caller's own project over another's.
+    pub(crate) async fn lookup(&self, ctx: &Ctx, kind: &Kind, which: &str, cond: Cond) -> Result<Row> {
+        let facts = kind.facts;
+        let alive = alive(facts).and(cond);
+        let mut db = &self.db;
+        if let Some(row) = db.find(facts, Cond::eq("id", which).and(alive.clone())).await?.pop() {
+            return Ok(row);
+        }
+        if facts.has("name") && !which.is_empty() {
+            let mut rows = db.find(facts, Cond::eq("name", which).and(alive)).await?;
+            if rows.len() > 1 && facts.has("pending_deleted") && rows.iter().any(|r| !r.flag("pending_deleted")) {
+                rows.retain(|r| !r.flag("pending_deleted"));
+            }
+            if rows.len() > 1 && facts.has("tenant_id") && rows.iter().any(|r| r.text("tenant_id") == ctx.caller.project_id) {
+                rows.retain(|r| r.text("tenant_id") == ctx.caller.project_id);
+            }
+            if rows.len() > 1 {
+                return Err(err!(DuplicateResource, "several {} are named {}; give the id", facts.plural, which));
+            }
+            if let Some(row) = rows.pop() {
+                return Ok(row);
+            }
+        }
+        Err(err!(ResourceNotFound, "{} {} not found", facts.name, which))
+    }
+
+    /// A row another resource's body or parameter refers to: by id or name, visible to the caller.
+    pub async fn resolve(&self, ctx: &Ctx, name: &str, which: &str) -> Result<Row> {
+        let kind = self.kind_named(name).ok_or_else(|| base::Error::internal(format!("no kind {name} in {}", self.service)))?;
+        let scope = self.widest(ctx, kind, "get", &[]).max(self.widest(ctx, kind, "list", &[]));
+        self.lookup(ctx, kind, which, self.visible(ctx, kind, scope)).await
+    }
+}
+
+/// Rows that are not deleted for good.
+pub(crate) fn alive(facts: &Facts) -> Cond {
+    if facts.has("deleted") { Cond::eq("deleted", false) } else { Cond::True }
+}

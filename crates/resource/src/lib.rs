@@ -1,0 +1,57 @@
+//! The one engine behind every resource.
+//!
+//! A resource is a struct with facts (crate `base`), a hook file and a list of actions. This crate walks the facts and gives the rest:
+//!
+//! ```text
+//! request ─▶ dispatch ─▶ access (the decision becomes part of the SQL) ─▶ facts (parse the body) ─▶ hook
+//!         ─▶ one transaction: row, audit event, change feed, task ─▶ view (a whole page at once) ─▶ answer
+//! ```
+//!
+//! Invariants: no resource is known here by name; a row the caller may not see is not found; a page of N rows costs a constant number of
+//! queries; nothing is written outside the one transaction.
+
+mod access;
+mod body;
+mod create;
+mod delete;
+mod dispatch;
+mod engine;
+mod event;
+mod filter;
+mod hooks;
+mod kind;
+mod list;
+mod names;
+mod openapi;
+mod owner;
+mod params;
+mod show;
+mod standard;
+mod tags;
+mod update;
+mod view;
+
+pub use access::{Ask, Gate};
+pub use body::{Map, flag, int, required, text, text_list};
+pub use dispatch::{Answer, Method};
+pub use engine::{Engine, Op, Options};
+pub use event::{Event, audit};
+pub use hooks::{Deleted, Hooks, NoHooks, Removal};
+pub use kind::{ActionFact, Input, Joint, Kind, Naming, Parent, Reply};
+pub use names::check_name;
+pub use owner::{FixedOwners, Owner, Owners};
+pub use params::Params;
+pub use tags::Tag;
+pub use view::{Page, write_row};
+
+use std::{future::Future, pin::Pin};
+use store::Migrations;
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The tables every service database has: events and tags.
+pub const MIGRATIONS: Migrations = Migrations {
+    owner: "resource",
+    sqlite: &[("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql"))],
+    postgres: &[("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql"))],
+};

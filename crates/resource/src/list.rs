@@ -1,0 +1,249 @@
+//! Lists: which rows, in what order, how many, and their totals (spec 01 §3).
+
+use crate::{Answer, Engine, Page, Params, engine::Op, event, filter, owner, tags, view};
+use base::{Ctx, Flags, Json, Level, Result, Scope, err};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+use store::{Cond, Order, Pick, Read, Select};
+
+/// Totals already counted, each good until its table changes: a hundred thousand rows are not counted again for every page.
+#[derive(Default)]
+pub(crate) struct Counts(Mutex<HashMap<String, (u64, i64)>>);
+
+const KEPT: usize = 512;
+
+impl Counts {
+    async fn of(&self, mut db: &store::Db, table: &'static str, cond: &Cond) -> Result<i64> {
+        let version = db.version_of(table, cond);
+        let key = format!("{table} {cond:?}");
+        if let Some((at, n)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+            && Some(*at) == version
+        {
+            return Ok(*n);
+        }
+        let n = db.count(table, cond.clone()).await?;
+        if let Some(version) = version {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() >= KEPT {
+                kept.clear();
+            }
+            kept.insert(key, (version, n));
+        }
+        Ok(n)
+    }
+}
+
+/// What a list is of: a kind, inside a context (another kind's row), or all of it.
+pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
+    let Op { ctx, engine, kind, params } = *op;
+    let facts = kind.facts;
+    let scope = engine.list_scope(ctx, kind, params)?;
+    let cond = condition(op, scope).await?.and(within);
+
+    let export = params.text("export_keys").map(|k| k.split(',').map(|s| s.trim().to_string()).collect::<Vec<_>>());
+    let max = if export.is_some() { params.int("export_limit").map_or(1_000_000, |n| n.max(1) as u64) } else { engine.options.page_max };
+    let limit = params.int("limit").filter(|n| *n > 0).map_or(max, |n| (n as u64).min(max));
+    let offset = params.int("offset").filter(|n| *n > 0).unwrap_or(0) as u64;
+
+    let marker = facts.name == event::Event::facts_name();
+    let total = if marker { 0 } else { engine.counts.of(&engine.db, facts.table, &cond).await? };
+    let mut db = &engine.db;
+    let (rows, next) = if marker {
+        by_marker(op, cond.clone(), limit).await?
+    } else if total == 0 || offset >= total as u64 {
+        (Vec::new(), None)
+    } else {
+        (db.page(facts, cond.clone(), order(op), limit, offset).await?, None)
+    };
+
+    let details = params.flag("details").unwrap_or(true);
+    let mut page = Page::new(rows, details, false, engine.widest(ctx, kind, "list", &[]));
+    view::standard(op, &mut page).await?;
+    kind.hooks.view(op, &mut page).await?;
+
+    let fields = params.all("field");
+    let only = export.or(if fields.is_empty() { None } else { Some(fields) });
+    let mut out = Vec::with_capacity(256 + page.rows.len() * 1024);
+    out.extend_from_slice(format!("{{\"{}\":[", facts.plural).as_bytes());
+    for (i, row) in page.rows.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        view::write_row(&mut out, row, &page.extras[i], false, page.rights, only.as_deref());
+    }
+    out.push(b']');
+    let mut number = |key: &str, n: u64| {
+        if n > 0 {
+            out.extend_from_slice(format!(",\"{key}\":{n}").as_bytes());
+        }
+    };
+    if total > 0 {
+        number("total", total as u64);
+        number("limit", limit);
+        number("offset", offset);
+    }
+    if let Some(next) = next {
+        out.extend_from_slice(format!(",\"next_marker\":\"{next}\",\"marker_field\":\"id\",\"marker_order\":\"DESC\"").as_bytes());
+    }
+    if params.flag("summary_stats") == Some(true) {
+        out.extend_from_slice(b",\"totals\":");
+        view::write_json(&mut out, &totals(op, cond).await?);
+    }
+    out.push(b'}');
+    Ok(Answer::bytes(out))
+}
+
+/// The whole condition of a list or of statistics over it.
+pub(crate) async fn condition(op: &Op<'_>, scope: Scope) -> Result<Cond> {
+    let Op { ctx, engine, kind, params } = *op;
+    let facts = kind.facts;
+    let mut cond = if facts.name == event::Event::facts_name() { Engine::event_visible(ctx, scope) } else { engine.visible(ctx, kind, scope) };
+    if facts.has("deleted") && params.text("delete").as_deref() != Some("all") {
+        cond = cond.and(Cond::eq("deleted", false));
+    }
+    if facts.has("pending_deleted") {
+        // Without the right to look into the bin the switch is passed over in silence, as existing clients expect (spec 01 §3.3).
+        let may = engine.widest(ctx, kind, "list", &["pending_delete"]) > Scope::None;
+        cond = match params.text("pending_delete").as_deref() {
+            Some("all" | "any") if may => cond,
+            Some(word) if may && matches!(base::Value::parse(base::Kind::Bool, word), Ok(base::Value::Bool(true))) => cond.and(Cond::eq("pending_deleted", true)),
+            _ => cond.and(Cond::eq("pending_deleted", false)),
+        };
+    }
+    let everything = params.flag("system") == Some(true) && scope == Scope::System;
+    if facts.has("is_system") && !everything {
+        cond = cond.and(Cond::eq("is_system", false));
+    }
+    if facts.has("is_emulated") && params.flag("show_emulated") != Some(true) && params.all("id").is_empty() {
+        cond = cond.and(Cond::eq("is_emulated", false));
+    }
+    cond = cond.and(owned_by(engine, ctx, kind.facts.level, params).await?);
+    cond = cond.and(referring(op).await?);
+    cond = cond.and(filter::from_params(kind, params, engine.widest(ctx, kind, "list", &[])));
+    cond = cond.and(tags::filter(kind, &params.0));
+    kind.hooks.filter(op, params, &mut cond).await?;
+    Ok(cond)
+}
+
+/// `project_id=` and `project_domain_id=` with their aliases, by id or name.
+async fn owned_by(engine: &Engine, _ctx: &Ctx, level: Level, params: &Params) -> Result<Cond> {
+    let all = |names: &[&str]| names.iter().flat_map(|n| params.all(n)).collect::<Vec<_>>();
+    let mut cond = Cond::True;
+    if level == Level::Project {
+        let wanted = all(&["project_id", "project", "tenant", "tenant_id", "project_ids"]);
+        if !wanted.is_empty() {
+            let mut ids = Vec::new();
+            for which in wanted {
+                ids.push(owner::find_project(engine.owners.as_ref(), &which, None).await?.project_id);
+            }
+            cond = cond.and(Cond::is_in("tenant_id", ids));
+        }
+    }
+    if matches!(level, Level::Project | Level::Domain) {
+        let wanted = all(&["project_domain_id", "project_domain", "domain_id", "domain", "project_domain_ids"]);
+        if !wanted.is_empty() {
+            let mut ids = Vec::new();
+            for which in wanted {
+                ids.push(owner::find_domain(engine.owners.as_ref(), &which).await?.domain_id);
+            }
+            cond = cond.and(Cond::is_in("domain_id", ids));
+        }
+    }
+    Ok(cond)
+}
+
+/// `storage_id=`, `storage=`: rows that refer to a row given by id or name. What does not exist matches nothing.
+async fn referring(op: &Op<'_>) -> Result<Cond> {
+    let mut cond = Cond::True;
+    for field in &op.kind.facts.fields {
+        let Some(to) = field.refers.and_then(|r| op.engine.kind_named(r)) else { continue };
+        let mut wanted = op.params.all(field.name);
+        for alias in field.aliases.iter().copied().chain(field.name.strip_suffix("_id")) {
+            wanted.extend(op.params.all(alias));
+        }
+        if wanted.is_empty() {
+            continue;
+        }
+        let mut named = Cond::is_in("id", wanted.iter().map(String::as_str));
+        if to.facts.has("name") {
+            named = named.or(Cond::is_in("name", wanted.iter().map(String::as_str)));
+        }
+        let ids = Select::from(to.facts.table).column("id", base::Kind::Text).filter(crate::engine::alive(to.facts).and(named));
+        cond = cond.and(Cond::in_select(field.name, ids));
+    }
+    Ok(cond)
+}
+
+fn order(op: &Op<'_>) -> Vec<Order> {
+    let (facts, params) = (op.kind.facts, op.params);
+    let descending = params.text("order").is_some_and(|o| o.eq_ignore_ascii_case("desc"));
+    let mut out: Vec<Order> = Vec::new();
+    for name in params.all("order_by") {
+        if let Some(field) = facts.field(&name).filter(|f| !f.flags.has(Flags::HIDDEN)) {
+            out.push(Order { column: field.name.into(), descending });
+        }
+    }
+    if out.is_empty() && facts.has("created_at") {
+        out.push(Order::desc("created_at"));
+    }
+    for (tie, descending) in [("name", false), ("id", false)] {
+        if facts.has(tie) && !out.iter().any(|o| o.column == tie) {
+            out.push(Order { column: tie.into(), descending });
+        }
+    }
+    out
+}
+
+/// Pages of the log-like kinds go by the number of the last row seen, newest first.
+async fn by_marker(op: &Op<'_>, cond: Cond, limit: u64) -> Result<(Vec<base::Row>, Option<i64>)> {
+    let limit = limit.min(if op.params.has("limit") { op.engine.options.page_max } else { 20 });
+    let mut cond = cond;
+    if let Some(marker) = op.params.text("paging_marker") {
+        let at: i64 = marker.parse().map_err(|_| err!(InputParameter, "paging_marker {} is not one this service gave out", marker))?;
+        cond = cond.and(Cond::cmp("id", store::Op::Le, at));
+    }
+    for (key, op_) in [("since", store::Op::Ge), ("until", store::Op::Le)] {
+        if let Some(text) = op.params.text(key) {
+            let at = base::Timestamp::parse(&text).ok_or_else(|| err!(InputParameter, "{}: {} is not a time; use the form 2026-02-03T04:05:06Z", key, text))?;
+            cond = cond.and(Cond::cmp("ops_time", op_, at));
+        }
+    }
+    let mut db = &op.engine.db;
+    let mut rows = db.page(op.kind.facts, cond, vec![Order::desc("id")], limit + 1, 0).await?;
+    let next = if rows.len() as u64 > limit { rows.pop().map(|r| r.int("id")) } else { None };
+    Ok((rows, next))
+}
+
+/// `totals`: how many, and how many in which status.
+pub(crate) async fn totals(op: &Op<'_>, cond: Cond) -> Result<Json> {
+    let facts = op.kind.facts;
+    let mut db = &op.engine.db;
+    let count = db.count(facts.table, cond.clone()).await?;
+    let mut out = serde_json::json!({ "count": count });
+    if facts.has("status") {
+        let by_status = Select::from(facts.table).column("status", base::Kind::Text).pick(Pick::Count).filter(cond).group_by("status").order(Order::asc("status"));
+        let rows = db.rows(&by_status).await?;
+        let info: Vec<Json> =
+            rows.iter().map(|r| serde_json::json!({"status": r[0].as_str(), "total_count": r[1].as_int(), "pending_deleted_count": 0})).collect();
+        out["status_info"] = Json::Array(info);
+    }
+    Ok(out)
+}
+
+/// `GET /{kind}/distinct-field?field=a`
+pub(crate) async fn distinct(op: &Op<'_>, cond: Cond) -> Result<Json> {
+    let mut out = serde_json::Map::new();
+    let mut db = &op.engine.db;
+    for name in op.params.all("field").into_iter().chain(op.params.all("extra_field")) {
+        let Some(field) = op.kind.facts.field(&name).filter(|f| !f.flags.has(Flags::HIDDEN) && !f.flags.has(Flags::ADMIN)) else {
+            return Err(err!(InputParameter, "{} has no field {}", op.kind.facts.plural, name));
+        };
+        let mut select = Select::from(op.kind.facts.table).column(field.name, field.kind).filter(cond.clone()).order(Order::asc(field.name)).page(2048, 0);
+        select.distinct = true;
+        let values: Vec<Json> = db.rows(&select).await?.into_iter().filter(|r| !r[0].omitted()).map(|r| r[0].to_json()).collect();
+        out.insert(name, Json::Array(values));
+    }
+    Ok(Json::Object(out))
+}
