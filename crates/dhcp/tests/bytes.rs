@@ -122,10 +122,10 @@ proptest! {
         bytes.truncate(243);
         bytes[44..236].copy_from_slice(&names);
         bytes.extend_from_slice(&area);
-        if let Ok(message) = Message::decode(&bytes) {
-            if let Some(reply) = answer(&message, Some(&binding())) {
-                prop_assert!(Message::decode(&reply.message.encode()).is_ok());
-            }
+        if let Ok(message) = Message::decode(&bytes)
+            && let Some(reply) = answer(&message, Some(&binding()))
+        {
+            prop_assert!(Message::decode(&reply.message.encode()).is_ok());
         }
     }
 
