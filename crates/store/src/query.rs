@@ -44,7 +44,11 @@ pub enum Cond {
     /// `column IN (SELECT ..)`; the select names exactly one column.
     InSelect(Name, Box<Select>),
     /// `column + add <= other column`: capacity checks inside an update.
-    Fits { used: Name, add: i64, cap: Name },
+    Fits {
+        used: Name,
+        add: i64,
+        cap: Name,
+    },
 }
 
 impl Cond {

@@ -1,0 +1,145 @@
+//! The PostgreSQL engine: a pool of connections. It asks for nothing beyond the protocol and plain SQL (no LISTEN/NOTIFY, no advisory locks), so that
+//! distributed databases that speak the same protocol work as well.
+
+use crate::fault::{self, Fault};
+use crate::sql::{Arg, Sql};
+use crate::sqlite::Outcome;
+use base::{BadValue, Error, Kind, Result, Timestamp, Value, err};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Postgres, Row as _, Transaction};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// READ COMMITTED, always said, whatever the server's default. A conditional update that meets a concurrent one waits for it and looks at its condition
+/// again, so hot counters and compare-and-swap need no retries; REPEATABLE READ would abort all but one. What a decision rests upon must therefore stand
+/// in the condition of a write, or be locked ([`crate::Tx::lock`]). The feed's numbering relies on each statement seeing what was committed before it.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// A connection that lay idle for longer is asked for a sign of life before it is used.
+const STALE: Duration = Duration::from_secs(5);
+
+/// How often a read is repeated when its connection turns out to be gone.
+const REREADS: usize = 3;
+
+pub(crate) struct Engine {
+    pool: PgPool,
+}
+
+pub(crate) type Held = Transaction<'static, Postgres>;
+
+impl Engine {
+    pub(crate) async fn open(url: &str, connections: u32) -> Result<Engine> {
+        let options: PgConnectOptions =
+            url.parse().map_err(|e: sqlx::Error| err!(InputParameter, "the database URL is not valid: {}", e))?;
+        let options = options.statement_cache_capacity(500).disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(30))
+            .test_before_acquire(false)
+            .before_acquire(|conn, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > STALE {
+                        conn.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_with(options)
+            .await
+            .map_err(|e| fault::read(e, "connect").error)?;
+        Ok(Engine { pool })
+    }
+
+    pub(crate) async fn read(&self, sql: Sql) -> Result<Vec<Vec<Value>>, Fault> {
+        for _ in 1..REREADS {
+            match self.read_once(sql.clone()).await {
+                Err(f) if f.lost => continue,
+                other => return other,
+            }
+        }
+        self.read_once(sql).await
+    }
+
+    async fn read_once(&self, sql: Sql) -> Result<Vec<Vec<Value>>, Fault> {
+        let mut conn = self.pool.acquire().await.map_err(|e| fault::read(e, &sql.text))?;
+        query(&mut conn, sql).await
+    }
+
+    pub(crate) async fn begin(&self) -> Result<Held, Fault> {
+        self.pool.begin_with(BEGIN).await.map_err(|e| fault::read(e, BEGIN))
+    }
+}
+
+pub(crate) async fn query(conn: &mut PgConnection, sql: Sql) -> Result<Vec<Vec<Value>>, Fault> {
+    let Sql { text, args, kinds, cached } = sql;
+    let text: Arc<str> = text.into();
+    let query = sqlx::query_with(AssertSqlSafe(text.clone()), bind(args)?).persistent(cached);
+    let rows = query.fetch_all(conn).await.map_err(|e| fault::read(e, &text))?;
+    let mut out = Vec::with_capacity(rows.len());
+    for row in &rows {
+        out.push(decode(row, &kinds).map_err(|e| e.with_context(&text))?);
+    }
+    Ok(out)
+}
+
+pub(crate) async fn execute(conn: &mut PgConnection, sql: Sql) -> Result<Outcome, Fault> {
+    let Sql { text, args, cached, .. } = sql;
+    let text: Arc<str> = text.into();
+    let query = sqlx::query_with(AssertSqlSafe(text.clone()), bind(args)?).persistent(cached);
+    let done = query.execute(conn).await.map_err(|e| fault::read(e, &text))?;
+    Ok(Outcome { affected: done.rows_affected(), last: 0 })
+}
+
+/// Several statements at once, without values: migrations.
+pub(crate) async fn script(conn: &mut PgConnection, text: &'static str) -> Result<(), Fault> {
+    sqlx::raw_sql(text).execute(conn).await.map(drop).map_err(|e| fault::read(e, text))
+}
+
+fn bind(args: Vec<Arg>) -> Result<PgArguments> {
+    let mut out = PgArguments::default();
+    out.reserve(args.len(), args.len() * 16);
+    for arg in args {
+        match arg {
+            Arg::Null(Kind::Text | Kind::Json) => out.add(None::<String>),
+            Arg::Null(Kind::Int | Kind::Time) => out.add(None::<i64>),
+            Arg::Null(Kind::Float) => out.add(None::<f64>),
+            Arg::Null(Kind::Bool) => out.add(None::<bool>),
+            Arg::Text(s) => out.add(s),
+            Arg::Int(n) => out.add(n),
+            Arg::Float(f) => out.add(f),
+            Arg::Bool(b) => out.add(b),
+            Arg::Texts(v) => out.add(v),
+            Arg::Ints(v) => out.add(v),
+            Arg::Floats(v) => out.add(v),
+            Arg::Bools(v) => out.add(v),
+        }
+        .map_err(Error::internal)?;
+    }
+    Ok(out)
+}
+
+fn decode(row: &PgRow, kinds: &[Kind]) -> Result<Vec<Value>> {
+    let mut out = Vec::with_capacity(kinds.len());
+    for (i, kind) in kinds.iter().enumerate() {
+        let value = match kind {
+            Kind::Text => row.try_get::<Option<String>, _>(i).map(|v| v.map(Value::Text)),
+            Kind::Int => row.try_get::<Option<i64>, _>(i).map(|v| v.map(Value::Int)),
+            Kind::Float => row.try_get::<Option<f64>, _>(i).map(|v| v.map(Value::Float)),
+            Kind::Bool => row.try_get::<Option<bool>, _>(i).map(|v| v.map(Value::Bool)),
+            Kind::Time => row.try_get::<Option<i64>, _>(i).map(|v| v.map(|t| Value::Time(Timestamp(t)))),
+            Kind::Json => match row.try_get::<Option<&str>, _>(i) {
+                Ok(Some(text)) => match serde_json::from_str(text) {
+                    Ok(json) => Ok(Some(Value::Json(json))),
+                    Err(_) => {
+                        let bad = BadValue { want: Kind::Json.name(), got: text.chars().take(40).collect() };
+                        return Err(Error::internal(bad).with_context(format!("column {}", i + 1)));
+                    }
+                },
+                Ok(None) => Ok(None),
+                Err(e) => Err(e),
+            },
+        };
+        out.push(value.map_err(|e| Error::internal(e).with_context(format!("column {}", i + 1)))?.unwrap_or(Value::Null));
+    }
+    Ok(out)
+}
