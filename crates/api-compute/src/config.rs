@@ -65,7 +65,20 @@ pub struct NetConfig {
 }
 
 const FILESYSTEMS: &[&str] = &["swap", "ext2", "ext3", "ext4", "xfs", "ntfs", "fat", "hfsplus"];
-const FORMATS: &[&str] = &["qcow2", "raw", "docker", "iso", "vmdk", "vmdkflatver1", "vmdkflatver2", "vmdkflat", "vmdksparse", "vmdksparsever1", "vmdksparsever2", "vhd"];
+const FORMATS: &[&str] = &[
+    "qcow2",
+    "raw",
+    "docker",
+    "iso",
+    "vmdk",
+    "vmdkflatver1",
+    "vmdkflatver2",
+    "vmdkflat",
+    "vmdksparse",
+    "vmdksparsever1",
+    "vmdksparsever2",
+    "vhd",
+];
 const DISK_DRIVERS: &[&str] = &["virtio", "ide", "scsi", "sata", "pvscsi"];
 const CACHES: &[&str] = &["none", "writeback", "writethrough"];
 const MEDIA: &[&str] = &["rotate", "ssd", "hybrid"];
@@ -123,9 +136,20 @@ fn read<T: for<'de> Deserialize<'de> + Serialize + Default>(what: &str, i: usize
             (Json::Number(_), Json::String(s)) if key == "size" => match parse_size_mb(s) {
                 Some(n) => Json::from(n),
                 None if s == "-1" || s == "autoextend" => Json::from(-1),
-                None => return Err(err!(InputParameter, "{}.{}.{}: {} is not a size; use a number of MiB or a unit as in 10g", what, i, key, s)),
+                None => {
+                    return Err(err!(
+                        InputParameter,
+                        "{}.{}.{}: {} is not a size; use a number of MiB or a unit as in 10g",
+                        what,
+                        i,
+                        key,
+                        s
+                    ));
+                }
             },
-            (Json::Number(_), Json::String(s)) => Json::from(s.trim().parse::<i64>().map_err(|_| err!(InputParameter, "{}.{}.{}: expected {}, got {}", what, i, key, "integer", s))?),
+            (Json::Number(_), Json::String(s)) => Json::from(
+                s.trim().parse::<i64>().map_err(|_| err!(InputParameter, "{}.{}.{}: expected {}, got {}", what, i, key, "integer", s))?,
+            ),
             (Json::Bool(_), Json::String(s)) => Json::Bool(matches!(s.as_str(), "true" | "1" | "yes" | "on")),
             (Json::String(_), Json::Number(n)) => Json::String(n.to_string()),
             (_, v) => v.clone(),
@@ -144,15 +168,28 @@ impl DiskConfig {
                 Json::String(text) => DiskConfig::parse(i, text)?,
                 Json::Object(map) => {
                     let mut map = map.clone();
-                    for (alias, name) in [("image", "image_id"), ("snapshot", "snapshot_id"), ("storage", "storage_id"), ("disk", "disk_id"), ("cache_mode", "cache")] {
+                    for (alias, name) in [
+                        ("image", "image_id"),
+                        ("snapshot", "snapshot_id"),
+                        ("storage", "storage_id"),
+                        ("disk", "disk_id"),
+                        ("cache_mode", "cache"),
+                    ] {
                         if let Some(v) = map.remove(alias)
                             && !map.contains_key(name)
                         {
                             map.insert(name.to_string(), v);
                         }
                     }
-                    if ["snapshot_id", "backup_id", "existing_path", "nvme_device"].iter().any(|k| map.get(*k).is_some_and(|v| v.as_str().is_none_or(|s| !s.is_empty()) && !v.is_null())) {
-                        return Err(err!(InputParameter, "disks.{}: a disk is made of image_id, disk_id or size here; snapshots and paths are not sources yet", i));
+                    if ["snapshot_id", "backup_id", "existing_path", "nvme_device"]
+                        .iter()
+                        .any(|k| map.get(*k).is_some_and(|v| v.as_str().is_none_or(|s| !s.is_empty()) && !v.is_null()))
+                    {
+                        return Err(err!(
+                            InputParameter,
+                            "disks.{}: a disk is made of image_id, disk_id or size here; snapshots and paths are not sources yet",
+                            i
+                        ));
                     }
                     let sized = map.get("size").is_some_and(|s| !s.is_null() && s.as_i64() != Some(0) && s.as_str() != Some(""));
                     let mut disk: DiskConfig = read("disks", i, &map)?;
@@ -193,7 +230,14 @@ impl DiskConfig {
                     "boot_index" => disk.boot_index = Some(value.parse().map_err(|_| bad(token))?),
                     "iops" => disk.iops = value.parse().map_err(|_| bad(token))?,
                     "auto_delete" => disk.auto_delete = Some(value == "true"),
-                    _ => return Err(err!(InputParameter, "disks.{}: {} is unknown; known are size, image, disk, storage, backend, format, driver, cache, medium, fs, mountpoint, type", i, key)),
+                    _ => {
+                        return Err(err!(
+                            InputParameter,
+                            "disks.{}: {} is unknown; known are size, image, disk, storage, backend, format, driver, cache, medium, fs, mountpoint, type",
+                            i,
+                            key
+                        ));
+                    }
                 }
                 continue;
             }
@@ -290,7 +334,10 @@ impl NetConfig {
                     "wire" => net.wire = value.to_string(),
                     "ips" => net.addresses = list(value),
                     "macs" => net.macs = list(value),
-                    "num-queues" => net.num_queues = value.parse().map_err(|_| err!(InputParameter, "nets.{}: {} in {} is not valid", i, token, text))?,
+                    "num-queues" => {
+                        net.num_queues =
+                            value.parse().map_err(|_| err!(InputParameter, "nets.{}: {} in {} is not valid", i, token, text))?
+                    }
                     _ => return Err(err!(InputParameter, "nets.{}: {} is unknown; known are wire, ips, macs, num-queues", i, key)),
                 }
             } else if token.parse::<std::net::Ipv4Addr>().is_ok() {
@@ -400,7 +447,9 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, want) in [("10", Some(10)), ("10g", Some(10240)), ("1T", Some(1 << 20)), ("512M", Some(512)), ("g", None), ("1x", None), ("-5", None)] {
+        for (text, want) in
+            [("10", Some(10)), ("10g", Some(10240)), ("1T", Some(1 << 20)), ("512M", Some(512)), ("g", None), ("1x", None), ("-5", None)]
+        {
             assert_eq!(parse_size_mb(text), want, "{text}");
         }
     }

@@ -39,7 +39,9 @@ impl Engine {
         }
         let asked = match params.text("scope").as_deref() {
             Some("max" | "maxallowed") => return Ok(widest),
-            Some(word) => Some(Scope::parse(word).ok_or_else(|| err!(InputParameter, "scope {} is unknown; use system, domain, project or user", word))?),
+            Some(word) => Some(
+                Scope::parse(word).ok_or_else(|| err!(InputParameter, "scope {} is unknown; use system, domain, project or user", word))?,
+            ),
             None if params.flag("admin") == Some(true) => Some(Scope::System),
             None => None,
         };
@@ -79,7 +81,9 @@ impl Engine {
             (Level::System, _) => return Cond::True,
             (_, Scope::None) => return Cond::False,
             (Level::User, _) => Cond::eq("owner_id", caller.user_id.as_str()),
-            (Level::Project, Scope::Project | Scope::User) if !caller.project_id.is_empty() => Cond::eq("tenant_id", caller.project_id.as_str()),
+            (Level::Project, Scope::Project | Scope::User) if !caller.project_id.is_empty() => {
+                Cond::eq("tenant_id", caller.project_id.as_str())
+            }
             (Level::Project, Scope::Project | Scope::User) => Cond::False,
             _ if caller.project_domain_id.is_empty() => Cond::False,
             _ => Cond::eq("domain_id", caller.project_domain_id.as_str()),
@@ -97,7 +101,9 @@ impl Engine {
             Level::System => Scope::System,
             Level::User if row.text("owner_id") == caller.user_id => Scope::User,
             Level::Project if !caller.project_id.is_empty() && row.text("tenant_id") == caller.project_id => Scope::Project,
-            Level::Project | Level::Domain if !caller.project_domain_id.is_empty() && row.text("domain_id") == caller.project_domain_id => Scope::Domain,
+            Level::Project | Level::Domain if !caller.project_domain_id.is_empty() && row.text("domain_id") == caller.project_domain_id => {
+                Scope::Domain
+            }
             _ => Scope::System,
         }
     }

@@ -148,7 +148,8 @@ pub(crate) async fn read_fields(op: &Op<'_>, map: &Map, row: &mut Row, flag: Fla
             continue;
         }
         let short = field.refers.and_then(|_| field.name.strip_suffix("_id"));
-        let given = std::iter::once(field.name).chain(field.aliases.iter().copied()).chain(short).find_map(|n| map.get(n).filter(|j| !j.is_null()));
+        let given =
+            std::iter::once(field.name).chain(field.aliases.iter().copied()).chain(short).find_map(|n| map.get(n).filter(|j| !j.is_null()));
         let Some(json) = given else { continue };
         let value = Value::from_json(field.kind, json).map_err(|bad| Error::bad_value(field.name, &bad))?;
         row.values[i] = match field.refers {
@@ -237,4 +238,9 @@ pub(crate) fn change(row: &Row, op: ChangeOp) -> Change {
         project_id: project.to_string(),
         data: Json::Null,
     }
+}
+
+/// The feed's line about a row that changed.
+pub fn changed(row: &Row) -> Change {
+    change(row, ChangeOp::Update)
 }

@@ -196,7 +196,10 @@ fn params_as_body(op: &Op<'_>) -> Map {
 /// The row as it now is, deleted or not.
 async fn again(op: &Op<'_>, id: &str) -> Result<Row> {
     let mut db = &op.engine.db;
-    store::Read::find(&mut db, op.kind.facts, Cond::eq("id", id)).await?.pop().ok_or_else(|| err!(ResourceNotFound, "{} {} not found", op.kind.facts.name, id))
+    store::Read::find(&mut db, op.kind.facts, Cond::eq("id", id))
+        .await?
+        .pop()
+        .ok_or_else(|| err!(ResourceNotFound, "{} {} not found", op.kind.facts.name, id))
 }
 
 /// Checks the types and presence of an action's declared inputs, so that no action does it by hand.

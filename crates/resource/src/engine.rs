@@ -33,7 +33,6 @@ pub struct Engine {
     kinds: Vec<Kind>,
     by_plural: HashMap<&'static str, usize>,
     by_name: HashMap<&'static str, usize>,
-    pub(crate) counts: crate::list::Counts,
 }
 
 /// One operation on its way through the engine.
@@ -46,7 +45,15 @@ pub struct Op<'a> {
 }
 
 impl Engine {
-    pub fn new(service: &'static str, db: Db, clock: Clock, gate: Arc<dyn Gate>, owners: Arc<dyn Owners>, mut kinds: Vec<Kind>, options: Options) -> Engine {
+    pub fn new(
+        service: &'static str,
+        db: Db,
+        clock: Clock,
+        gate: Arc<dyn Gate>,
+        owners: Arc<dyn Owners>,
+        mut kinds: Vec<Kind>,
+        options: Options,
+    ) -> Engine {
         kinds.push(event::kind());
         let by = |f: fn(&Kind) -> &'static str| {
             let mut map = HashMap::new();
@@ -56,7 +63,7 @@ impl Engine {
             map
         };
         let (by_plural, by_name) = (by(|k| k.facts.plural), by(|k| k.facts.name));
-        Engine { service, db, clock, options, gate, owners, kinds, by_plural, by_name, counts: crate::list::Counts::default() }
+        Engine { service, db, clock, options, gate, owners, kinds, by_plural, by_name }
     }
 
     pub fn kinds(&self) -> &[Kind] {

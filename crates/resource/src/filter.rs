@@ -130,7 +130,8 @@ fn operator(field: &Field, op: &str, args: &[String]) -> Option<Cond> {
     let value = |text: &String| Value::parse(field.kind, text).ok();
     let first = || args.first().and_then(value);
     let compare = |op| first().map(|v| Cond::Cmp(name(), op, v));
-    let matching = |how| (field.kind == base::Kind::Text).then(|| args.iter().fold(Cond::False, |c, t| c.or(Cond::Text(name(), how, t.clone()))));
+    let matching =
+        |how| (field.kind == base::Kind::Text).then(|| args.iter().fold(Cond::False, |c, t| c.or(Cond::Text(name(), how, t.clone()))));
     let empty = || if field.kind == base::Kind::Text { Cond::eq(name(), "") } else { Cond::IsNull(name()) };
     Some(match op {
         "in" | "equals" => Cond::In(name(), args.iter().filter_map(value).collect()),

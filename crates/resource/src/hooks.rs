@@ -78,7 +78,8 @@ pub trait Hooks: Send + Sync + 'static {
 
 /// The lock every guarded resource has.
 pub(crate) fn locked(row: &Row) -> Option<Error> {
-    row.flag("disable_delete").then(|| err!(ProtectedResource, "{} {} is locked against deletion; clear disable_delete first", row.facts.name, row.name()))
+    row.flag("disable_delete")
+        .then(|| err!(ProtectedResource, "{} {} is locked against deletion; clear disable_delete first", row.facts.name, row.name()))
 }
 
 /// Nothing to add.

@@ -33,6 +33,7 @@ mod view;
 
 pub use access::{Ask, Gate};
 pub use body::{Map, flag, int, required, text, text_list};
+pub use create::changed;
 pub use dispatch::{Answer, Method};
 pub use engine::{Engine, Op, Options};
 pub use event::{Event, audit};

@@ -2,38 +2,7 @@
 
 use crate::{Answer, Engine, Page, Params, engine::Op, event, filter, owner, tags, view};
 use base::{Ctx, Flags, Json, Level, Result, Scope, err};
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
 use store::{Cond, Order, Pick, Read, Select};
-
-/// Totals already counted, each good until its table changes: a hundred thousand rows are not counted again for every page.
-#[derive(Default)]
-pub(crate) struct Counts(Mutex<HashMap<String, (u64, i64)>>);
-
-const KEPT: usize = 512;
-
-impl Counts {
-    async fn of(&self, mut db: &store::Db, table: &'static str, cond: &Cond) -> Result<i64> {
-        let version = db.version_of(table, cond);
-        let key = format!("{table} {cond:?}");
-        if let Some((at, n)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
-            && Some(*at) == version
-        {
-            return Ok(*n);
-        }
-        let n = db.count(table, cond.clone()).await?;
-        if let Some(version) = version {
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() >= KEPT {
-                kept.clear();
-            }
-            kept.insert(key, (version, n));
-        }
-        Ok(n)
-    }
-}
 
 /// What a list is of: a kind, inside a context (another kind's row), or all of it.
 pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
@@ -48,8 +17,8 @@ pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
     let offset = params.int("offset").filter(|n| *n > 0).unwrap_or(0) as u64;
 
     let marker = facts.name == event::Event::facts_name();
-    let total = if marker { 0 } else { engine.counts.of(&engine.db, facts.table, &cond).await? };
     let mut db = &engine.db;
+    let total = if marker { 0 } else { db.count(facts.table, cond.clone()).await? };
     let (rows, next) = if marker {
         by_marker(op, cond.clone(), limit).await?
     } else if total == 0 || offset >= total as u64 {
@@ -99,7 +68,8 @@ pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
 pub(crate) async fn condition(op: &Op<'_>, scope: Scope) -> Result<Cond> {
     let Op { ctx, engine, kind, params } = *op;
     let facts = kind.facts;
-    let mut cond = if facts.name == event::Event::facts_name() { Engine::event_visible(ctx, scope) } else { engine.visible(ctx, kind, scope) };
+    let mut cond =
+        if facts.name == event::Event::facts_name() { Engine::event_visible(ctx, scope) } else { engine.visible(ctx, kind, scope) };
     if facts.has("deleted") && params.text("delete").as_deref() != Some("all") {
         cond = cond.and(Cond::eq("deleted", false));
     }
@@ -108,7 +78,9 @@ pub(crate) async fn condition(op: &Op<'_>, scope: Scope) -> Result<Cond> {
         let may = engine.widest(ctx, kind, "list", &["pending_delete"]) > Scope::None;
         cond = match params.text("pending_delete").as_deref() {
             Some("all" | "any") if may => cond,
-            Some(word) if may && matches!(base::Value::parse(base::Kind::Bool, word), Ok(base::Value::Bool(true))) => cond.and(Cond::eq("pending_deleted", true)),
+            Some(word) if may && matches!(base::Value::parse(base::Kind::Bool, word), Ok(base::Value::Bool(true))) => {
+                cond.and(Cond::eq("pending_deleted", true))
+            }
             _ => cond.and(Cond::eq("pending_deleted", false)),
         };
     }
@@ -206,7 +178,8 @@ async fn by_marker(op: &Op<'_>, cond: Cond, limit: u64) -> Result<(Vec<base::Row
     }
     for (key, op_) in [("since", store::Op::Ge), ("until", store::Op::Le)] {
         if let Some(text) = op.params.text(key) {
-            let at = base::Timestamp::parse(&text).ok_or_else(|| err!(InputParameter, "{}: {} is not a time; use the form 2026-02-03T04:05:06Z", key, text))?;
+            let at = base::Timestamp::parse(&text)
+                .ok_or_else(|| err!(InputParameter, "{}: {} is not a time; use the form 2026-02-03T04:05:06Z", key, text))?;
             cond = cond.and(Cond::cmp("ops_time", op_, at));
         }
     }
@@ -223,10 +196,17 @@ pub(crate) async fn totals(op: &Op<'_>, cond: Cond) -> Result<Json> {
     let count = db.count(facts.table, cond.clone()).await?;
     let mut out = serde_json::json!({ "count": count });
     if facts.has("status") {
-        let by_status = Select::from(facts.table).column("status", base::Kind::Text).pick(Pick::Count).filter(cond).group_by("status").order(Order::asc("status"));
+        let by_status = Select::from(facts.table)
+            .column("status", base::Kind::Text)
+            .pick(Pick::Count)
+            .filter(cond)
+            .group_by("status")
+            .order(Order::asc("status"));
         let rows = db.rows(&by_status).await?;
-        let info: Vec<Json> =
-            rows.iter().map(|r| serde_json::json!({"status": r[0].as_str(), "total_count": r[1].as_int(), "pending_deleted_count": 0})).collect();
+        let info: Vec<Json> = rows
+            .iter()
+            .map(|r| serde_json::json!({"status": r[0].as_str(), "total_count": r[1].as_int(), "pending_deleted_count": 0}))
+            .collect();
         out["status_info"] = Json::Array(info);
     }
     Ok(out)
@@ -240,7 +220,11 @@ pub(crate) async fn distinct(op: &Op<'_>, cond: Cond) -> Result<Json> {
         let Some(field) = op.kind.facts.field(&name).filter(|f| !f.flags.has(Flags::HIDDEN) && !f.flags.has(Flags::ADMIN)) else {
             return Err(err!(InputParameter, "{} has no field {}", op.kind.facts.plural, name));
         };
-        let mut select = Select::from(op.kind.facts.table).column(field.name, field.kind).filter(cond.clone()).order(Order::asc(field.name)).page(2048, 0);
+        let mut select = Select::from(op.kind.facts.table)
+            .column(field.name, field.kind)
+            .filter(cond.clone())
+            .order(Order::asc(field.name))
+            .page(2048, 0);
         select.distinct = true;
         let values: Vec<Json> = db.rows(&select).await?.into_iter().filter(|r| !r[0].omitted()).map(|r| r[0].to_json()).collect();
         out.insert(name, Json::Array(values));

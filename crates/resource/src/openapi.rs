@@ -57,9 +57,7 @@ fn describe(kind: &Kind, prefix: &str, paths: &mut serde_json::Map<String, Json>
     schemas.insert(facts.name.to_string(), json!({"type": "object", "description": facts.doc, "properties": shown}));
     let reference = json!({"$ref": format!("#/components/schemas/{}", facts.name)});
     let one = || json!({"200": {"description": "the object", "content": {"application/json": {"schema": {"type": "object", "properties": {facts.name: reference}}}}}});
-    let body = |properties: Json, required: Vec<&str>| {
-        json!({"content": {"application/json": {"schema": {"type": "object", "properties": {facts.name: {"type": "object", "properties": properties, "required": required}}}}}})
-    };
+    let body = |properties: Json, required: Vec<&str>| json!({"content": {"application/json": {"schema": {"type": "object", "properties": {facts.name: {"type": "object", "properties": properties, "required": required}}}}}});
     let id = json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}, "description": "id or name"});
 
     let mut filters: Vec<Json> = ["limit", "offset", "search", "order_by", "order", "scope", "details", "filter", "field"]
@@ -95,7 +93,8 @@ fn describe(kind: &Kind, prefix: &str, paths: &mut serde_json::Map<String, Json>
         });
     }
     if kind.deletable {
-        single["delete"] = json!({"operationId": format!("{}-delete", facts.name), "tags": [facts.plural], "summary": "Delete.", "responses": one()});
+        single["delete"] =
+            json!({"operationId": format!("{}-delete", facts.name), "tags": [facts.plural], "summary": "Delete.", "responses": one()});
     }
     paths.insert(format!("{prefix}/{}/{{id}}", facts.plural), single);
 

@@ -75,13 +75,22 @@ impl Owners for FixedOwners {
         self.0.iter().find(|o| o.project_id == id).cloned()
     }
     fn domain(&self, id: &str) -> Option<Owner> {
-        self.0.iter().find(|o| o.domain_id == id).map(|o| Owner { domain_id: o.domain_id.clone(), domain: o.domain.clone(), ..Owner::default() })
+        self.0.iter().find(|o| o.domain_id == id).map(|o| Owner {
+            domain_id: o.domain_id.clone(),
+            domain: o.domain.clone(),
+            ..Owner::default()
+        })
     }
     fn projects_named(&self, name: &str, domain_id: Option<&str>) -> Vec<Owner> {
         self.0.iter().filter(|o| o.project == name && domain_id.is_none_or(|d| d == o.domain_id)).cloned().collect()
     }
     fn domains_named(&self, name: &str) -> Vec<Owner> {
-        self.0.iter().find(|o| o.domain == name).map(|o| Owner { domain_id: o.domain_id.clone(), domain: o.domain.clone(), ..Owner::default() }).into_iter().collect()
+        self.0
+            .iter()
+            .find(|o| o.domain == name)
+            .map(|o| Owner { domain_id: o.domain_id.clone(), domain: o.domain.clone(), ..Owner::default() })
+            .into_iter()
+            .collect()
     }
     fn refresh(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })

@@ -184,7 +184,8 @@ async fn change_owner(op: &Op<'_>, row: &mut Row, body: &Map) -> Result<()> {
     let rights = op.engine.widest(op.ctx, op.kind, "perform", &["change-owner"]);
     let domain = body::text(body, &["project_domain_id", "project_domain", "domain_id", "domain"]);
     let target = if op.kind.facts.level == Level::Project {
-        let which = body::text(body, &["project_id", "project", "tenant_id", "tenant"]).ok_or_else(|| err!(MissingParameter, "{} is missing", "project_id"))?;
+        let which = body::text(body, &["project_id", "project", "tenant_id", "tenant"])
+            .ok_or_else(|| err!(MissingParameter, "{} is missing", "project_id"))?;
         let domain = match domain {
             Some(d) => Some(owner::find_domain(owners, &d).await?.domain_id),
             None => None,
@@ -244,7 +245,8 @@ pub(crate) async fn spec(op: &Op<'_>, row: &Row, name: &str) -> Option<Result<Js
 
 /// `GET /{kind}/{property}` that columns alone can answer.
 pub(crate) async fn class_spec(op: &Op<'_>, name: &str) -> Option<Result<Json>> {
-    if !matches!(name, "statistics" | "distinct-field" | "distinct-fields" | "tag-value-pairs" | "project-statistics" | "domain-statistics") {
+    if !matches!(name, "statistics" | "distinct-field" | "distinct-fields" | "tag-value-pairs" | "project-statistics" | "domain-statistics")
+    {
         return None;
     }
     Some(class(op, name).await)
@@ -271,7 +273,9 @@ async fn by_owner(op: &Op<'_>, cond: store::Cond, column: &'static str) -> Resul
     let mut db = &op.engine.db;
     let rows = db.rows(&select).await?;
     let owners = &op.engine.owners;
-    let name = |id: &str| if column == "tenant_id" { owners.project(id).unwrap_or_default().project } else { owners.domain(id).unwrap_or_default().domain };
+    let name = |id: &str| {
+        if column == "tenant_id" { owners.project(id).unwrap_or_default().project } else { owners.domain(id).unwrap_or_default().domain }
+    };
     Ok(rows.iter().map(|r| serde_json::json!({"id": r[0].as_str(), "name": name(r[0].as_str()), "count": r[1].as_int()})).collect())
 }
 

@@ -129,10 +129,16 @@ pub(crate) fn filter(kind: &Kind, params: &Json) -> Cond {
             all = all.and(if negate { set.not() } else { set });
         }
     }
-    let on = |key: &str| params.get(key).is_some_and(|v| matches!(v, Json::Bool(true)) || v.as_str().is_some_and(|s| matches!(s, "true" | "1")));
-    for (key, prefix, want) in
-        [("with_user_meta", USER, true), ("without_user_meta", USER, false), ("with_cloud_meta", "ext:", true), ("with_sys_meta", "sys:", true), ("with_any_meta", "", true), ("with_meta", "", true)]
-    {
+    let on =
+        |key: &str| params.get(key).is_some_and(|v| matches!(v, Json::Bool(true)) || v.as_str().is_some_and(|s| matches!(s, "true" | "1")));
+    for (key, prefix, want) in [
+        ("with_user_meta", USER, true),
+        ("without_user_meta", USER, false),
+        ("with_cloud_meta", "ext:", true),
+        ("with_sys_meta", "sys:", true),
+        ("with_any_meta", "", true),
+        ("with_meta", "", true),
+    ] {
         if on(key) {
             let has = if prefix.is_empty() { tagged(Cond::cmp("key", Cmp::Ne, "")) } else { prefixed(prefix) };
             all = all.and(if want { has } else { has.not() });

@@ -14,7 +14,8 @@ pub(crate) async fn update(op: &Op<'_>, which: &str, body: Option<Json>) -> Resu
         thawed(&old)?;
         let mut map = map.clone();
         let mut new = old.clone();
-        if let Some(name) = body::text(&map, &["name"]).filter(|_| op.kind.facts.field("name").is_some_and(|f| f.flags.has(Flags::UPDATE))) {
+        if let Some(name) = body::text(&map, &["name"]).filter(|_| op.kind.facts.field("name").is_some_and(|f| f.flags.has(Flags::UPDATE)))
+        {
             names::check_name(&name)?;
         }
         create::read_fields(op, &map, &mut new, Flags::UPDATE).await?;

@@ -64,7 +64,11 @@ pub(crate) fn standard<'a>(op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, 
                 page.add(i, "can_delete", op.kind.deletable && refusal.is_none());
                 page.add(i, "can_update", true);
                 if let Some(e) = refusal.filter(|_| explain) {
-                    page.add(i, "delete_fail_reason", serde_json::json!({"code": e.class().http(), "class": e.class().name(), "details": e.to_string()}));
+                    page.add(
+                        i,
+                        "delete_fail_reason",
+                        serde_json::json!({"code": e.class().http(), "class": e.class().name(), "details": e.to_string()}),
+                    );
                 }
             }
         }
@@ -107,7 +111,10 @@ fn owners(op: &Op<'_>, page: &mut Page) {
                 let o = op.engine.owners.project(id).unwrap_or_default();
                 serde_json::json!({"id": id, "name": o.project, "domain_id": o.domain_id, "domain": o.domain})
             });
-            let domains = list("shared_domain_ids", &|id| serde_json::json!({"id": id, "name": op.engine.owners.domain(id).unwrap_or_default().domain}));
+            let domains = list(
+                "shared_domain_ids",
+                &|id| serde_json::json!({"id": id, "name": op.engine.owners.domain(id).unwrap_or_default().domain}),
+            );
             if !projects.is_empty() {
                 page.add(i, "shared_projects", projects);
             }
@@ -123,8 +130,10 @@ async fn references(op: &Op<'_>, page: &mut Page) -> Result<()> {
     for field in &op.kind.facts.fields {
         let (Some(to), Some(word)) = (field.refers, field.name.strip_suffix("_id")) else { continue };
         let Some(kind) = op.engine.kind_named(to).filter(|k| k.facts.has("name")) else { continue };
+        let secret = (field.flags.has(Flags::ADMIN) && page.rights < Scope::System)
+            || (field.flags.has(Flags::DOMAIN) && page.rights < Scope::Domain);
         let ids = page.ids(field.name);
-        if ids.is_empty() || op.kind.facts.has(word) {
+        if secret || ids.is_empty() || op.kind.facts.has(word) {
             continue;
         }
         let names = names(&op.engine.db, kind.facts.table, ids).await?;
