@@ -1,0 +1,229 @@
+//! A small world to run tasks in: shelves with room, boxes on them, and an outside warehouse that answers calls.
+
+use base::{Ctx, Json, Resource, Result, err};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use store::{Change, ChangeOp, Cond, Db, Read, Tx, add, work};
+use task::{Call, Flow, NewTask, Options, Polled, Step, StepKey, Task, TaskRow, Tasks, Wait};
+
+/// A shelf.
+#[derive(Clone, Debug, Default, base::Resource)]
+#[resource(name = "shelf", plural = "shelves", service = "test", level = system)]
+pub struct Shelf {
+    /// Identifier.
+    pub id: String,
+    /// Boxes on it.
+    pub used: i64,
+    /// Boxes it bears.
+    pub cap: i64,
+}
+
+/// A box.
+#[derive(Clone, Debug, Default, base::Resource)]
+#[resource(name = "box", plural = "boxes", service = "test", level = system)]
+pub struct Carton {
+    /// Identifier.
+    pub id: String,
+    /// Shelf it stands on.
+    pub shelf_id: String,
+    /// Where it is in its life.
+    pub status: String,
+}
+
+pub const MIGRATIONS: store::Migrations =
+    store::Migrations { owner: "test", sqlite: &[("0001_test.sql", SQLITE)], postgres: &[("0001_test.sql", POSTGRES)] };
+const SQLITE: &str = "CREATE TABLE shelves (id TEXT NOT NULL PRIMARY KEY, used INTEGER NOT NULL, cap INTEGER NOT NULL);
+CREATE TABLE boxes (id TEXT NOT NULL PRIMARY KEY, shelf_id TEXT NOT NULL, status TEXT NOT NULL);";
+const POSTGRES: &str = "CREATE TABLE shelves (id TEXT COLLATE \"C\" NOT NULL PRIMARY KEY, used BIGINT NOT NULL, cap BIGINT NOT NULL);
+CREATE TABLE boxes (id TEXT COLLATE \"C\" NOT NULL PRIMARY KEY, shelf_id TEXT NOT NULL, status TEXT NOT NULL);";
+
+/// The warehouse: what is in it by key, and what it was asked.
+#[derive(Default)]
+pub struct Env {
+    pub things: Mutex<BTreeMap<String, String>>,
+    pub calls: Mutex<u64>,
+    /// Errors it answers with, the next first.
+    pub troubles: Mutex<Vec<base::Error>>,
+}
+
+impl Env {
+    pub fn answer(&self) -> Result<()> {
+        *self.calls.lock().unwrap() += 1;
+        match self.troubles.lock().unwrap().pop() {
+            Some(e) => Err(e),
+            None => Ok(()),
+        }
+    }
+}
+
+pub struct Reserve {
+    pub shelf: String,
+}
+
+impl Step<Env> for Reserve {
+    const NAME: &'static str = "reserve";
+    type Out = ();
+
+    async fn act(&self, _: &Env, tx: &mut Tx, _: &StepKey) -> Result<()> {
+        let room = Cond::eq("id", self.shelf.as_str()).and(Cond::Fits { used: "used".into(), add: 1, cap: "cap".into() });
+        match tx.update("shelves", room, vec![add("used", 1)]).await? {
+            0 => Err(err!(InsufficientResource, "shelf {} is full", self.shelf)),
+            _ => Ok(()),
+        }
+    }
+    async fn undo(&self, _: &Env, tx: &mut Tx, _: &StepKey, (): &()) -> Result<()> {
+        tx.update("shelves", Cond::eq("id", self.shelf.as_str()), vec![add("used", -1)]).await.map(drop)
+    }
+}
+
+pub struct Place {
+    pub carton: String,
+    pub shelf: String,
+}
+
+impl Step<Env> for Place {
+    const NAME: &'static str = "place";
+    type Out = String;
+
+    async fn act(&self, _: &Env, tx: &mut Tx, _: &StepKey) -> Result<String> {
+        let row = Carton { id: self.carton.clone(), shelf_id: self.shelf.clone(), status: "new".to_string() };
+        tx.insert(&row.to_row()).await?;
+        changed(tx, &self.carton).await?;
+        Ok(self.carton.clone())
+    }
+    async fn undo(&self, _: &Env, tx: &mut Tx, _: &StepKey, out: &String) -> Result<()> {
+        tx.delete("boxes", Cond::eq("id", out.as_str())).await.map(drop)
+    }
+}
+
+pub async fn changed(tx: &mut Tx, id: &str) -> Result<()> {
+    let (kind, id) = ("box".to_string(), id.to_string());
+    tx.emit(Change { kind, id, op: ChangeOp::Update, version: 1, domain_id: String::new(), project_id: String::new(), data: Json::Null }).await
+}
+
+pub struct Deliver {
+    pub what: String,
+}
+
+impl Call<Env> for Deliver {
+    const NAME: &'static str = "deliver";
+    type Out = String;
+
+    async fn call(&self, env: &Env, key: &StepKey) -> Result<String> {
+        env.answer()?;
+        env.things.lock().unwrap().insert(key.to_string(), self.what.clone());
+        Ok(format!("receipt for {}", self.what))
+    }
+    async fn undo_call(&self, env: &Env, key: &StepKey, _: Option<&String>) -> Result<()> {
+        env.answer()?;
+        env.things.lock().unwrap().remove(&key.to_string());
+        Ok(())
+    }
+}
+
+/// Until the box has a status.
+pub struct Until {
+    pub carton: String,
+    pub status: &'static str,
+    pub deadline: Option<Duration>,
+}
+
+impl Wait<Env> for Until {
+    const NAME: &'static str = "until";
+    type Out = String;
+
+    fn watches(&self) -> Vec<(String, String)> {
+        vec![("box".to_string(), self.carton.clone())]
+    }
+    fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+    async fn poll(&self, _: &Env, tx: &mut Tx) -> Result<Polled<String>> {
+        let carton = tx.get::<Carton>(&self.carton).await?;
+        Ok(match carton {
+            Some(c) if c.status == self.status => Polled::Ready(c.status),
+            Some(_) => Polled::Pending,
+            None => return Err(err!(ResourceNotFound, "box {} is gone", self.carton)),
+        })
+    }
+}
+
+/// Puts a box on a shelf.
+#[derive(Serialize, Deserialize)]
+pub struct Store {
+    pub carton: String,
+    pub shelf: String,
+    /// Wait for the box to be checked.
+    pub wait: bool,
+    pub fail: bool,
+}
+
+impl Task<Env> for Store {
+    const NAME: &'static str = "BoxStoreTask";
+    const STEPS: u32 = 4;
+
+    async fn run(&self, flow: &Flow<Env>) -> Result<Json> {
+        flow.step(Reserve { shelf: self.shelf.clone() }).await?;
+        let carton = flow.step(Place { carton: self.carton.clone(), shelf: self.shelf.clone() }).await?;
+        let receipt = flow.call(Deliver { what: carton.clone() }).await?;
+        if self.wait {
+            flow.wait(Until { carton, status: "checked", deadline: Some(Duration::from_secs(120)) }).await?;
+        }
+        if self.fail {
+            return Err(err!(Conflict, "the box is {}", "ugly"));
+        }
+        Ok(Json::String(receipt))
+    }
+}
+
+pub fn store(carton: &str, shelf: &str, wait: bool, fail: bool) -> NewTask {
+    let input = Store { carton: carton.to_string(), shelf: shelf.to_string(), wait, fail };
+    NewTask::of(&input).on("box", carton, carton)
+}
+
+pub async fn fresh(url: &str) -> Db {
+    let db = Db::open(url).await.unwrap();
+    db.migrate(&task::MIGRATIONS).await.unwrap();
+    db.migrate(&MIGRATIONS).await.unwrap();
+    db.tx(|tx| work(async move { tx.insert(&Shelf { id: "s1".to_string(), used: 0, cap: 1_000_000 }.to_row()).await })).await.unwrap();
+    db
+}
+
+pub fn quick() -> Options {
+    Options {
+        retry_first: Duration::from_millis(2),
+        retry_longest: Duration::from_millis(20),
+        undo_attempts: 5,
+        lease: Duration::from_secs(2),
+        ..Options::default()
+    }
+}
+
+pub fn engine(db: &Db, env: &Arc<Env>, options: Options) -> Tasks<Env> {
+    Tasks::builder().kind::<Store>().options(options).build(db, env.clone())
+}
+
+pub async fn begin(db: &Db, new: NewTask) -> Result<String> {
+    let new = &new;
+    db.tx(|tx| work(async move { task::start(tx, &Ctx::platform("req-1"), new.clone()).await })).await
+}
+
+/// The task when it meets a condition; panics after a minute.
+pub async fn when(db: &Db, id: &str, what: &str, cond: impl Fn(&TaskRow) -> bool) -> TaskRow {
+    let end = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let cursor = db.feed().head().await.unwrap();
+        let row = (&mut &*db).get::<TaskRow>(id).await.unwrap().unwrap();
+        if cond(&row) {
+            return row;
+        }
+        assert!(tokio::time::Instant::now() < end, "task is not {what}: {row:?}");
+        db.feed().wait(cursor, Duration::from_millis(200)).await.unwrap();
+    }
+}
+
+pub async fn ended(db: &Db, id: &str) -> TaskRow {
+    when(db, id, "ended", TaskRow::ended).await
+}

@@ -1,0 +1,4 @@
+//! The engine against real databases.
+
+mod basic;
+mod kit;
