@@ -202,6 +202,9 @@ pub struct GuestSpec {
     pub power: Power,
     /// Rises by one for each restart asked for; the agent remembers the last it carried out.
     pub restarts: i64,
+    /// Rises by one for each start asked for. A guest that ended by itself is started again only when this has risen, so that a change of
+    /// something else that crosses its end on the way does not wake it. Where it stays 0, any newer generation with the power on starts it.
+    pub starts: i64,
     /// Whether stopping may skip the guest's own shutdown.
     pub force_stop: bool,
     /// Seconds the guest has to shut down before it is cut off.
@@ -331,6 +334,8 @@ pub struct GuestObserved {
     pub state: GuestState,
     /// Restarts carried out.
     pub restarts: i64,
+    /// Why it failed, ended or waits. Beside `running` with the newest generation: the process runs, but a change asked for could not be
+    /// made to it.
     pub error: String,
     pub pid: u32,
     pub qemu_version: String,
