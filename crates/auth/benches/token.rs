@@ -1,0 +1,65 @@
+//! Verifications per second on one core, with and without the cache. `cargo bench -p auth`.
+
+use auth::{Claims, KeyRing, Policy, SigningKey, Verifier};
+use base::{Caller, Clock, Role};
+use std::{hint::black_box, sync::Arc, time::Instant};
+
+fn rate(name: &str, mut once: impl FnMut()) {
+    let mut n = 1u64;
+    loop {
+        let start = Instant::now();
+        (0..n).for_each(|_| once());
+        let took = start.elapsed().as_secs_f64();
+        if took > 1.0 {
+            println!("{name}: {:.0}/s ({:.0} ns each)", n as f64 / took, took / n as f64 * 1e9);
+            return;
+        }
+        n *= 4;
+    }
+}
+
+fn main() {
+    let clock = Clock::real();
+    let key = SigningKey::generate().expect("random").0;
+    let caller = Caller {
+        user_id: base::hex_id(),
+        user: "alice".into(),
+        user_domain_id: "default".into(),
+        user_domain: "Default".into(),
+        project_id: base::hex_id(),
+        project: "demo".into(),
+        project_domain_id: "default".into(),
+        project_domain: "Default".into(),
+        roles: (0..3).map(|i| Role { id: base::hex_id(), name: format!("role{i}") }).collect(),
+        is_system_account: false,
+    };
+    let claims = Claims {
+        caller: Arc::new(caller),
+        methods: vec!["password".into()],
+        issued: clock.now(),
+        expires: clock.now().plus_secs(3600),
+        audit_ids: vec![base::hex_id()],
+        source: "cli".into(),
+        ..Claims::default()
+    };
+    let token = claims.sign(&key).expect("short enough");
+    println!("token: {} bytes", token.len());
+    rate("sign", || drop(black_box(claims.sign(&key))));
+
+    let verifier = Verifier::new(KeyRing::new().with(&key), 10_000, clock.clone());
+    // Every change of the keys makes the cached entry stale only for time and revocations, so the uncached rate needs fresh tokens.
+    let fresh: Vec<String> =
+        (0..2000).map(|i| Claims { audit_ids: vec![i.to_string()], ..claims.clone() }.sign(&key).expect("short enough")).collect();
+    let mut at = 0;
+    let small = Verifier::new(KeyRing::new().with(&key), 64, clock.clone());
+    rate("verify, not cached", || {
+        at = (at + 1) % fresh.len();
+        assert!(black_box(small.verify(&fresh[at])).is_ok());
+    });
+    rate("verify, cached", || assert!(black_box(verifier.verify(&token)).is_ok()));
+
+    let editor = auth::defaults::policies().iter().find(|p| p.name == "project-server-editor").expect("built in");
+    let editor = Policy::parse("p", &editor.blob).expect("compiles");
+    println!("policy: {} rules", editor.rules().len());
+    rate("decide", || assert!(black_box(editor.allows("compute", "servers", "perform", &["start"]))));
+}

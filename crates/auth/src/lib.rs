@@ -1,0 +1,22 @@
+//! Who asks, and what they may do.
+//!
+//! - [`token`]: signed tokens that every service verifies by itself;
+//! - [`password`]: stored passwords and the rules for new ones;
+//! - [`policy`]: the policy language as a pure function, with the explanation of its answer;
+//! - [`bindings`]: which policies a caller has, by role, project, address and time;
+//! - [`defaults`]: the policies and roles an installation starts with;
+//! - [`guard`]: from the headers of a request to its caller.
+//!
+//! This crate decides; it stores nothing, asks nobody and knows resources only as words in policies.
+
+pub mod bindings;
+pub mod defaults;
+pub mod guard;
+pub mod password;
+pub mod policy;
+pub mod token;
+
+pub use bindings::{Binding, Bindings};
+pub use guard::{Guard, Identified};
+pub use policy::{Decision, Explanation, Policy, PolicySet};
+pub use token::{Claims, KeyRing, Refused, Revocation, Revoked, SigningKey, Verifier};
