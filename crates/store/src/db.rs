@@ -17,6 +17,10 @@ use tokio::sync::{Mutex, Notify, watch};
 /// How often a transaction is tried before its caller is told that the objects are busy.
 const ATTEMPTS: usize = 20;
 
+/// After so many lost attempts a transaction is treated as one of too many that want the same rows: such go one at a time, and lock the rows they read by
+/// identifier, so that each is won at last.
+pub(crate) const CONTENDED: usize = 3;
+
 pub(crate) enum Engine {
     Sqlite(sqlite::Engine),
     Postgres(pg::Engine),
@@ -30,6 +34,8 @@ pub(crate) struct Core {
     pub(crate) head: watch::Sender<i64>,
     /// Held by the one waiter that asks the database for news of other processes.
     pub(crate) poll: Mutex<()>,
+    /// Held by the one transaction that has lost too often: such go one at a time.
+    turn: Mutex<()>,
     /// PostgreSQL: changes were committed and want numbers.
     pub(crate) pending: Arc<Notify>,
 }
@@ -107,6 +113,7 @@ impl Db {
             queries: AtomicU64::new(0),
             head: watch::Sender::new(0),
             poll: Mutex::new(()),
+            turn: Mutex::new(()),
             pending: Arc::new(Notify::new()),
         });
         let db = Db { feed: Feed { core: core.clone() }, core };
@@ -148,6 +155,7 @@ impl Db {
     {
         let mut before = None;
         for attempt in 0.. {
+            let turn = if attempt >= CONTENDED { Some(self.core.turn.lock().await) } else { None };
             let error = match Tx::begin(self.core.clone(), attempt).await {
                 Ok(mut tx) => match f(&mut tx).await {
                     Ok(value) => match tx.commit().await {
@@ -181,6 +189,7 @@ impl Db {
             if attempt + 1 == ATTEMPTS {
                 return Err(error);
             }
+            drop(turn);
             pause(attempt).await;
         }
         unreachable!("the attempts end by returning")

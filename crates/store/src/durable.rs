@@ -21,11 +21,13 @@ pub(crate) struct Durable {
     /// Commits so far; a ticket is its value right after one's own commit.
     committed: AtomicU64,
     /// The ticket up to which everything is on disk.
-    pub(crate) flushed: AtomicU64,
+    flushed: AtomicU64,
     /// Held by the one who flushes; the file is opened with the first flush.
     leader: tokio::sync::Mutex<Option<Arc<File>>>,
     /// A failed flush may have dropped pages that the kernel now takes for clean, so nothing after it can be promised.
     broken: AtomicBool,
+    /// How often the log was flushed.
+    flushes: AtomicU64,
 }
 
 impl Durable {
@@ -38,6 +40,7 @@ impl Durable {
             flushed: AtomicU64::new(0),
             leader: tokio::sync::Mutex::new(None),
             broken: AtomicBool::new(false),
+            flushes: AtomicU64::new(0),
         }
     }
 
@@ -85,6 +88,7 @@ impl Durable {
         match done {
             Ok(file) => {
                 *leader = Some(file);
+                self.flushes.fetch_add(1, Ordering::Relaxed);
                 self.flushed.store(upto, Ordering::Release);
                 Ok(())
             }
@@ -94,5 +98,51 @@ impl Durable {
                 Err(Error::internal(e).with_context(self.log.display()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::task::JoinSet;
+
+    /// A log and ten commits that wait for its flush.
+    async fn ten(log: bool) -> (Arc<Durable>, tempfile::TempDir, JoinSet<Result<()>>) {
+        let dir = tempfile::tempdir().expect("a directory");
+        if log {
+            File::create(dir.path().join("x.db-wal")).expect("a log");
+        }
+        let durable = Arc::new(Durable::new(&dir.path().join("x.db")));
+        let busy = durable.leader.lock().await;
+        let mut waiting = JoinSet::new();
+        for _ in 0..10 {
+            let durable = durable.clone();
+            let ticket = durable.committed();
+            waiting.spawn(async move { durable.flush(ticket).await });
+        }
+        assert_eq!((durable.committed.load(Ordering::Relaxed), durable.flushed.load(Ordering::Relaxed)), (10, 0));
+        drop(busy);
+        (durable, dir, waiting)
+    }
+
+    #[tokio::test]
+    async fn commits_share_a_flush() {
+        let (durable, _dir, waiting) = ten(true).await;
+        assert!(waiting.join_all().await.iter().all(Result::is_ok));
+        assert_eq!((durable.flushed.load(Ordering::Relaxed), durable.flushes.load(Ordering::Relaxed)), (10, 1));
+        durable.all().await.expect("nothing to do");
+        assert_eq!(durable.flushes.load(Ordering::Relaxed), 1);
+        let ticket = durable.committed();
+        durable.flush(ticket).await.expect("one more");
+        assert_eq!((durable.flushed.load(Ordering::Relaxed), durable.flushes.load(Ordering::Relaxed)), (11, 2));
+    }
+
+    #[tokio::test]
+    async fn a_failed_flush_acknowledges_nothing() {
+        let (durable, dir, waiting) = ten(false).await;
+        assert!(waiting.join_all().await.iter().all(Result::is_err));
+        File::create(dir.path().join("x.db-wal")).expect("a log");
+        let ticket = durable.committed();
+        assert!(durable.flush(ticket).await.is_err(), "what the failed flush lost stays lost");
     }
 }

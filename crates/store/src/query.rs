@@ -108,7 +108,7 @@ pub enum Pick {
     Column(Name, Kind),
     /// `COUNT(*)`
     Count,
-    /// `COALESCE(SUM(column), 0)`
+    /// `COALESCE(SUM(column), 0)`, a whole number; a fraction is cut off.
     Sum(Name),
     /// `COALESCE(SUM(a * b), 0)`: capacity over a count.
     SumProduct(Name, Name),

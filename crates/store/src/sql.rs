@@ -235,12 +235,15 @@ impl Writer {
     }
 
     fn pick(&mut self, pick: &Pick) -> Result<()> {
-        let whole = if self.dialect == Dialect::Postgres { "::int8" } else { "" };
+        let (sum, end) = match self.dialect {
+            Dialect::Sqlite => ("CAST(COALESCE(SUM(", "), 0) AS INTEGER)"),
+            Dialect::Postgres => ("TRUNC(COALESCE(SUM(", "), 0))::int8"),
+        };
         match pick {
             Pick::Column(name, _) => _ = self.name(name)?,
             Pick::Count => _ = self.raw("COUNT(*)"),
-            Pick::Sum(name) => _ = self.raw("COALESCE(SUM(").name(name)?.raw("), 0)").raw(whole),
-            Pick::SumProduct(a, b) => _ = self.raw("COALESCE(SUM(").name(a)?.raw(" * ").name(b)?.raw("), 0)").raw(whole),
+            Pick::Sum(name) => _ = self.raw(sum).name(name)?.raw(end),
+            Pick::SumProduct(a, b) => _ = self.raw(sum).name(a)?.raw(" * ").name(b)?.raw(end),
             Pick::Min(name, _) => _ = self.raw("MIN(").name(name)?.raw(")"),
             Pick::Max(name, _) => _ = self.raw("MAX(").name(name)?.raw(")"),
         }
@@ -269,7 +272,8 @@ impl Writer {
             (None, 0) => {}
             (limit, offset) => {
                 match (limit, self.dialect) {
-                    (Some(n), _) => _ = self.raw(" LIMIT ").arg(Arg::Int(clamp(n))),
+                    // A number in the text, as plans depend on it and pages come in few sizes.
+                    (Some(n), _) => _ = write!(self.text, " LIMIT {}", clamp(n)),
                     (None, Dialect::Sqlite) => _ = self.raw(" LIMIT -1"),
                     (None, Dialect::Postgres) => {}
                 }

@@ -10,7 +10,6 @@ use base::{BadValue, Error, Kind, Result, Timestamp, Value, err};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteValueRef};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Decode, Row as _, Type, TypeInfo, ValueRef};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
@@ -95,20 +94,9 @@ impl Engine {
         out
     }
 
-    /// Takes the writer and begins.
-    pub(crate) async fn begin(&self) -> Result<Held, Fault> {
-        let mut held = self.writer.clone().lock_owned().await;
-        held.clean().await?;
-        held.dirty = true;
-        match run(&mut held.conn, "BEGIN IMMEDIATE").await {
-            Err(f) if f.lost => {
-                // The connection's thread is gone; a new one starts with a clean slate.
-                held.conn = connect(&held.options, &held.path).await?;
-                run(&mut held.conn, "BEGIN IMMEDIATE").await?;
-            }
-            other => other?,
-        }
-        Ok(held)
+    /// Takes the writer.
+    pub(crate) async fn hold(&self) -> Held {
+        self.writer.clone().lock_owned().await
     }
 
     /// A copy of the whole database as it is now, in one file; the file must not exist.
@@ -122,6 +110,19 @@ impl Engine {
 }
 
 impl Writer {
+    pub(crate) async fn begin(&mut self) -> Result<(), Fault> {
+        self.clean().await?;
+        self.dirty = true;
+        match run(&mut self.conn, "BEGIN IMMEDIATE").await {
+            Err(f) if f.lost => {
+                // The connection's thread is gone; a new one starts with a clean slate.
+                self.conn = connect(&self.options, &self.path).await?;
+                run(&mut self.conn, "BEGIN IMMEDIATE").await
+            }
+            other => other,
+        }
+    }
+
     pub(crate) async fn commit(&mut self) -> Result<(), Fault> {
         run(&mut self.conn, "COMMIT").await?;
         self.dirty = false;
@@ -273,12 +274,4 @@ fn cell(raw: SqliteValueRef<'_>, kind: Kind) -> std::result::Result<Value, Box<d
         Kind::Float if real || whole => Value::Float(Decode::<sqlx::Sqlite>::decode(raw)?),
         _ => return Err(bad.into()),
     })
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        if let Some(durable) = &self.durable {
-            tracing::trace!(flushed = durable.flushed.load(Ordering::Relaxed), "database closed");
-        }
-    }
 }

@@ -3,7 +3,7 @@
 //! Invariants: a failed statement spoils the transaction on both databases (PostgreSQL works that way; a body that swallowed the error would otherwise
 //! commit half of its work on SQLite). A dropped transaction is rolled back and its connection serves the next one.
 
-use crate::db::{Core, Engine};
+use crate::db::{CONTENDED, Core, Engine};
 use crate::fault::Fault;
 use crate::feed::{self, Change};
 use crate::lease::Lease;
@@ -12,9 +12,6 @@ use crate::sql::{self, Clash, Dialect, Sql, Wish};
 use crate::{pg, sqlite};
 use base::{Class, Error, Kind, Result, Row, Timestamp, Value, err};
 use std::sync::Arc;
-
-/// After so many lost attempts rows read by identifier are locked, so that a much wanted row is won at last.
-const LOCK_AFTER: usize = 3;
 
 pub(crate) enum Conn {
     Sqlite(sqlite::Held),
@@ -39,11 +36,16 @@ pub struct Tx {
 impl Tx {
     pub(crate) async fn begin(core: Arc<Core>, attempt: usize) -> Result<Tx, Fault> {
         let conn = match &core.engine {
-            Engine::Sqlite(engine) => Conn::Sqlite(engine.begin().await?),
+            Engine::Sqlite(engine) => Conn::Sqlite(engine.hold().await),
             Engine::Postgres(engine) => Conn::Postgres(engine.begin().await?),
         };
         let now = core.clock.now();
-        Ok(Tx { core, conn: Some(conn), now, attempt, changes: Vec::new(), spoilt: false, again: false, lost: None })
+        let mut tx = Tx { core, conn: Some(conn), now, attempt, changes: Vec::new(), spoilt: false, again: false, lost: None };
+        // Only now, so that a future dropped while SQLite begins is cleaned up after like any other.
+        if let Some(Conn::Sqlite(held)) = &mut tx.conn {
+            held.begin().await?;
+        }
+        Ok(tx)
     }
 
     /// When the transaction began, by the clock of the database handle. All rows it writes bear the same time.
@@ -56,7 +58,7 @@ impl Tx {
     }
 
     pub(crate) fn contended(&self) -> bool {
-        self.attempt >= LOCK_AFTER
+        self.attempt >= CONTENDED
     }
 
     fn open(&mut self) -> Result<&mut Conn> {
