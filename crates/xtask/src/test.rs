@@ -77,7 +77,7 @@ fn tests(packages: &[String], count: &mut Count) -> Result<()> {
         return cargo_test(&mut command, count);
     }
     run::step("tests");
-    let junit = repo::target_dir().join("nextest/default/junit.xml");
+    let junit = repo::artefacts().join("nextest/default/junit.xml");
     // A run that does not get as far as running tests writes none, and an old one must not count.
     if junit.exists() {
         fs::remove_file(&junit)?;

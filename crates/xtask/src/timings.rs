@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ fn cargo(copy: &Path, target: &Path) -> Command {
     command
 }
 
-fn build(copy: &PathBuf, target: &PathBuf, more: &[&str]) -> Result<Duration> {
+fn build(copy: &Path, target: &Path, more: &[&str]) -> Result<Duration> {
     let mut command = cargo(copy, target);
     command.args(["build", "-q", "--workspace"]).args(more);
     run::step(&run::line(&command));

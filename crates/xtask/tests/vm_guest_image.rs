@@ -2,7 +2,7 @@
 
 mod guest;
 
-use guest::{Cloud, Firmware, Guest, key_pair, metadata_drive};
+use guest::{Cloud, Drive, Firmware, Guest, key_pair, metadata_drive};
 
 /// EC2 paths over the network, and everything that needs only one boot: key login, password login, hot-plugged NIC, agent, power-off.
 #[test]
@@ -39,6 +39,19 @@ fn vm_identity_from_the_metadata_service() {
     let lease = guest.event_where("dhcp", |event| event["interface"] == "eth1");
     assert!(lease["address"].as_str().is_some_and(|address| address.starts_with("10.9.0.")), "{lease}");
 
+    let slots = guest.qmp("query-hotpluggable-cpus", serde_json::json!({}));
+    let slot = slots.as_array().and_then(|all| all.iter().find(|slot| slot.get("qom-path").is_none())).expect("a free CPU slot").clone();
+    let mut device = slot["props"].clone();
+    device["driver"] = slot["type"].clone();
+    guest.qmp("device_add", device);
+    assert_eq!(guest.event("online")["cpu"], "cpu1");
+    assert_eq!(guest.ssh_with_key(&key, "nproc").as_deref(), Ok("2\n"));
+
+    guest.qmp("object-add", serde_json::json!({"qom-type": "memory-backend-ram", "id": "m1", "size": 128 << 20}));
+    guest.qmp("device_add", serde_json::json!({"driver": "pc-dimm", "id": "dimm1", "memdev": "m1"}));
+    let more = "n=0; until [ $(awk '/^MemTotal/ { print $2 }' /proc/meminfo) -gt 150000 ]; do n=$((n + 1)); [ $n -lt 600 ] || exit 1; usleep 100000; done; echo more";
+    assert_eq!(guest.ssh_with_key(&key, more).as_deref(), Ok("more\n"));
+
     assert_eq!(guest.agent("guest-get-host-name", serde_json::json!({}))["host-name"], "web-1.example.test");
     // "changed", as the agent wants it: base64.
     guest.agent("guest-set-user-password", serde_json::json!({"username": "root", "password": "Y2hhbmdlZA==", "crypted": false}));
@@ -58,6 +71,7 @@ fn vm_identity_from_a_drive_under_uefi() {
     let key = key_pair(dir.path());
     let drive = metadata_drive(
         dir.path(),
+        Drive::Iso9660,
         "cidata",
         &[
             ("meta-data", "instance-id: \"i-77\"\nlocal-hostname: db-1\n"),
@@ -104,7 +118,7 @@ fn vm_identity_in_openstack_form() {
     guest.ended();
 
     let other = tempfile::tempdir().expect("a directory");
-    let drive = metadata_drive(other.path(), "config-2", &[("openstack/latest/meta_data.json", &json("u-2", "drv-1"))]);
+    let drive = metadata_drive(other.path(), Drive::Fat, "CONFIG-2", &[("openstack/latest/meta_data.json", &json("u-2", "drv-1"))]);
     let mut guest = Guest::boot(other.path(), Firmware::Bios, Some(&cloud), &[drive]);
     let ready = guest.event("ready");
     assert_eq!(

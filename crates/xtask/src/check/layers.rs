@@ -46,7 +46,7 @@ fn parse(text: &str) -> Result<Floors> {
         }
     }
     for (from, to) in &floors.arrows {
-        if floors.floor.get(from).is_none() || floors.floor.get(to).is_none() || from == to {
+        if !floors.floor.contains_key(from) || !floors.floor.contains_key(to) || from == to {
             bail!("layers.toml: arrow {from} -> {to} names an unknown crate");
         }
     }

@@ -93,7 +93,8 @@ fn judge_owners(crates: &[Crate]) -> Vec<Finding> {
     for each in crates {
         for dependency in each.dependencies.iter().filter(|d| !d.path) {
             for owner in OWNERS.iter().filter(|o| o.crates.contains(&dependency.name.as_str())) {
-                if !owner.owners.contains(&each.name.as_str()) && !(owner.tests && dependency.kind == Kind::Dev) {
+                let may = owner.owners.contains(&each.name.as_str()) || (owner.tests && dependency.kind == Kind::Dev);
+                if !may {
                     findings.push(Finding::new(&each.manifest, format!("must not name {}: {}", dependency.name, owner.why)));
                 }
             }

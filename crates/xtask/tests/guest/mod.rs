@@ -40,17 +40,40 @@ pub fn key_pair(dir: &Path) -> Key {
     Key { public: public.trim().to_string(), private }
 }
 
-/// An ISO 9660 drive with a label and some files.
-pub fn metadata_drive(dir: &Path, label: &str, files: &[(&str, &str)]) -> PathBuf {
-    let tree = dir.join("drive");
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Drive {
+    Iso9660,
+    Fat,
+}
+
+/// A drive with a label and some files.
+pub fn metadata_drive(dir: &Path, form: Drive, label: &str, files: &[(&str, &str)]) -> PathBuf {
+    let tree = dir.join("drive.d");
     for (name, text) in files {
         let path = tree.join(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         fs::write(path, text).expect("a file");
     }
-    let image = dir.join("drive.iso");
-    let made = Command::new("genisoimage").args(["-quiet", "-J", "-r", "-V", label, "-o"]).arg(&image).arg(&tree).status();
-    assert!(made.expect("genisoimage (package genisoimage)").success());
+    let image = dir.join("drive");
+    if form == Drive::Iso9660 {
+        let made = Command::new("genisoimage").args(["-quiet", "-J", "-r", "-V", label, "-o"]).arg(&image).arg(&tree).status();
+        assert!(made.expect("genisoimage (package genisoimage)").success());
+    } else {
+        File::create(&image).and_then(|file| file.set_len(1 << 20)).expect("a file");
+        assert!(
+            Command::new("mkfs.fat")
+                .args(["-n", label])
+                .arg(&image)
+                .stdout(Stdio::null())
+                .status()
+                .expect("mkfs.fat (package dosfstools)")
+                .success()
+        );
+        for entry in fs::read_dir(&tree).expect("the files").flatten() {
+            let copied = Command::new("mcopy").arg("-s").arg("-i").arg(&image).arg(entry.path()).arg("::/").status();
+            assert!(copied.expect("mcopy (package mtools)").success());
+        }
+    }
     image
 }
 
@@ -143,7 +166,8 @@ impl Guest {
         let path = |name: &str| dir.join(name).display().to_string();
         let machine = if firmware == Firmware::Uefi { "q35,smm=off" } else { "pc" };
         let mut command = Command::new("qemu-system-x86_64");
-        command.args(["-machine", machine, "-accel", "tcg", "-cpu", "max", "-m", if firmware == Firmware::Uefi { "256" } else { "128" }]);
+        let memory = if firmware == Firmware::Uefi { "256" } else { "128,slots=2,maxmem=1G" };
+        command.args(["-machine", machine, "-accel", "tcg", "-cpu", "max", "-smp", "1,maxcpus=2", "-m", memory]);
         command.args(["-display", "none", "-nodefaults", "-monitor", "none", "-serial", &format!("file:{}", path("console"))]);
         command.args(["-qmp", &format!("unix:{},server=on,wait=off", path("qmp"))]);
         command.args(["-blockdev", &format!("driver=qcow2,node-name=root,file.driver=file,file.filename={}", disk.display())]);
@@ -183,9 +207,7 @@ impl Guest {
             Ok(stream) => Some(Some(stream)),
             Err(_) => qemu.try_wait().expect("a child").map(|_| None),
         });
-        let Some(stream) = stream else {
-            return None;
-        };
+        let stream = stream?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let mut guest = Guest { qemu, dir: dir.to_path_buf(), ssh_port, qmp: BufReader::new(stream) };
         guest.read_qmp(|message| message.get("QMP").is_some());
@@ -226,10 +248,10 @@ impl Guest {
         }
     }
 
-    pub fn qmp(&mut self, command: &str, arguments: Value) {
+    pub fn qmp(&mut self, command: &str, arguments: Value) -> Value {
         let request = serde_json::json!({"execute": command, "arguments": arguments});
         writeln!(self.qmp.get_mut(), "{request}").expect("QMP takes it");
-        self.read_qmp(|message| message.get("return").is_some());
+        self.read_qmp(|message| message.get("return").is_some())["return"].take()
     }
 
     /// A command of the guest agent and its answer.
