@@ -2,7 +2,7 @@
 //!
 //! Not a parser, on purpose: a syntax tree would cost the one-derive rule and seconds of build, for questions this answers.
 
-/// A token that matters: comments, lifetimes, characters and numbers are left out.
+/// A token that matters. Comments and lifetimes are left out; a number is `Mark('0')`, a character `Mark('\'')`: their values never matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Token {
     Word(String),
@@ -130,7 +130,9 @@ impl Lexer {
                 let text = self.string();
                 self.push(Token::Text(text), line);
             } else if c == '\'' || (c == 'b' && self.peek(1) == '\'') {
-                self.character();
+                if self.character() {
+                    self.push(Token::Mark('\''), line);
+                }
             } else if c == '_' || c.is_alphabetic() {
                 let mut word = String::new();
                 while self.peek(0) == '_' || self.peek(0).is_alphanumeric() {
@@ -141,6 +143,7 @@ impl Lexer {
                 while self.peek(0) == '_' || self.peek(0).is_alphanumeric() {
                     self.next();
                 }
+                self.push(Token::Mark('0'), line);
             } else {
                 self.next();
                 self.push(Token::Mark(c), line);
@@ -234,8 +237,8 @@ impl Lexer {
         }
     }
 
-    /// A character literal or a lifetime.
-    fn character(&mut self) {
+    /// Steps over a character literal (true) or a lifetime (false).
+    fn character(&mut self) -> bool {
         if self.peek(0) == 'b' {
             self.next();
         }
@@ -247,14 +250,17 @@ impl Lexer {
                 self.next();
             }
             self.next();
-        } else if self.peek(1) == '\'' {
-            self.next();
-            self.next();
-        } else {
-            while self.peek(0) == '_' || self.peek(0).is_alphanumeric() {
-                self.next();
-            }
+            return true;
         }
+        if self.peek(1) == '\'' {
+            self.next();
+            self.next();
+            return true;
+        }
+        while self.peek(0) == '_' || self.peek(0).is_alphanumeric() {
+            self.next();
+        }
+        false
     }
 }
 
@@ -280,7 +286,7 @@ mod tests {
   \
             joined" 12.5e3 // "c"
 z"###;
-        assert_eq!(show(&tokens(source)), r###"a "by" "ra\"w" r # type "q\"中A\n  joined" . z"###);
+        assert_eq!(show(&tokens(source)), r###"a ' ' ' "by" "ra\"w" r # type "q\"中A\n  joined" 0 . 0 z"###);
         assert_eq!(tokens("a\n\nb")[1].line, 3);
     }
 

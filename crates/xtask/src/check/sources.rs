@@ -170,6 +170,7 @@ mod tests {
                 );
                 Error::new(Class::Internal, "raw {}", vec![x]);
                 Error::new(class, template, args);
+                err!(TooLarge, "at most {}", 128);
                 anyhow::bail!("not {} ours", x);
                 // err!(NotFound, "a comment")
             }
@@ -177,7 +178,15 @@ mod tests {
             mod tests { fn x() { err!(NotFound, "a test") } }
         "#;
         let found: Vec<_> = templates_in("f", &rust::shipped(source)).into_iter().map(|t| (t.line, t.text, t.arguments)).collect();
-        assert_eq!(found, [(3, "no {} in {}".into(), Some(2)), (6, "two lines".into(), Some(0)), (9, "raw {}".into(), None)]);
+        assert_eq!(
+            found,
+            [
+                (3, "no {} in {}".into(), Some(2)),
+                (6, "two lines".into(), Some(0)),
+                (9, "raw {}".into(), None),
+                (11, "at most {}".into(), Some(1))
+            ]
+        );
     }
 
     #[test]
