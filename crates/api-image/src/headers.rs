@@ -66,7 +66,7 @@ pub fn write(image: &Map) -> Vec<(String, Vec<u8>)> {
                     }
                 }
             }
-            (name, Json::Object(_)) if OBJECTS.contains(&name) => {
+            (name, Json::Object(tags)) if OBJECTS.contains(&name) && !tags.is_empty() => {
                 out.push((format!("X-Image-Meta-{}", capital(name)), escape(&value.to_string())));
             }
             (name, value) if is_token(name) => {

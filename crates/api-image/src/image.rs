@@ -21,6 +21,9 @@ pub struct Image {
     pub disable_delete: bool,
     /// Bytes of the stored file.
     pub size: i64,
+    /// Bytes of the disk a guest sees; 0 until the image is there.
+    #[field(show)]
+    pub virtual_size: i64,
     /// Format of the stored file: `qcow2`, `raw`, `vmdk`, `vhd`, `vhdx`, `vdi` or `iso`. A client's word is a hint until the bytes are there.
     #[field(create, filter, alias = "format")]
     pub disk_format: String,
@@ -54,7 +57,6 @@ pub struct Image {
     #[field(create, update, filter)]
     pub os_arch: String,
     /// Key that its content is encrypted with.
-    #[field(create)]
     pub encrypt_key_id: String,
     /// Empty, `encrypting` or `encrypted`.
     pub encrypt_status: String,
