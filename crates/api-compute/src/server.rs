@@ -135,6 +135,9 @@ pub struct Server {
     /// Restarts asked for.
     #[field(hidden)]
     pub restarts: i64,
+    /// Starts asked for.
+    #[field(hidden)]
+    pub starts: i64,
     /// Whether stopping may skip the guest's own shutdown.
     #[field(hidden)]
     pub force_stop: bool,

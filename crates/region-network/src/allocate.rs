@@ -2,7 +2,7 @@
 //! over (network, address) stands behind it.
 
 use crate::Range;
-use base::{Kind, Result, Row, err};
+use base::{Kind, Resource, Result, Row, err};
 use std::{collections::HashSet, net::Ipv4Addr};
 use store::{Cond, Read, Select, Tx, add};
 
@@ -25,6 +25,7 @@ pub async fn allocate(tx: &mut Tx, network: &Row, wish: &Wish) -> Result<Ipv4Add
     if tx.update("networks", room, vec![add("used", 1)]).await? == 0 {
         return Err(full());
     }
+    tx.emit(resource::changed(network)).await?;
     let range = Range::of(network)?;
     let of = |table: &'static str| Select::from(table).column("ip_addr", Kind::Text).filter(Cond::eq("network_id", network.id()));
     let mut taken: HashSet<u32> = HashSet::new();
@@ -77,7 +78,11 @@ fn rand(tx: &Tx) -> u32 {
 /// Gives addresses back.
 pub async fn release(tx: &mut Tx, network_id: &str, count: i64) -> Result<()> {
     let held = Cond::eq("id", network_id).and(Cond::cmp("used", store::Op::Ge, count));
-    tx.update("networks", held, vec![add("used", -count)]).await.map(drop)
+    tx.update("networks", held, vec![add("used", -count)]).await?;
+    if let Some(network) = tx.one(api_compute::Network::facts(), network_id).await? {
+        tx.emit(resource::changed(&network)).await?;
+    }
+    Ok(())
 }
 
 /// A MAC nobody has: the platform's prefix and random bytes (spec 30 §3.4). The unique index refuses the one collision in four billion.

@@ -26,9 +26,15 @@ pub trait Gate: Send + Sync {
 }
 
 impl Engine {
-    pub(crate) fn widest(&self, ctx: &Ctx, kind: &Kind, action: &str, extra: &[&str]) -> Scope {
+    /// The widest scope at which the policies allow an action on a kind.
+    pub fn widest(&self, ctx: &Ctx, kind: &Kind, action: &str, extra: &[&str]) -> Scope {
         let ask = Ask { service: self.service, resource: kind.facts.plural, action, extra };
         self.gate.widest(&ctx.caller, ctx.peer, &ask)
+    }
+
+    /// The widest scope at which the caller may do something to a kind, for hooks that guard a single field.
+    pub fn reach_of(&self, ctx: &Ctx, name: &str, action: &str, extra: &[&str]) -> Scope {
+        self.kind_named(name).map_or(Scope::None, |kind| self.widest(ctx, kind, action, extra))
     }
 
     /// The scope a list works at: what was asked for if that is allowed, else the kind's own breadth.
@@ -55,7 +61,7 @@ impl Engine {
             )),
             Some(scope) => Ok(scope),
             // What has no owner is everybody's to look at, who may list it at all.
-            None if kind.facts.level == Level::System => Ok(Scope::System),
+            None if kind.facts.level == Level::System && kind.hooks.visible(&ctx.caller, widest).is_none() => Ok(Scope::System),
             None => Ok(widest.min(match kind.facts.level {
                 Level::Project => Scope::Project,
                 Level::Domain => Scope::Domain,
@@ -69,6 +75,9 @@ impl Engine {
     pub(crate) fn visible(&self, ctx: &Ctx, kind: &Kind, scope: Scope) -> Cond {
         if scope == Scope::System {
             return Cond::True;
+        }
+        if let Some(own) = kind.hooks.visible(&ctx.caller, scope) {
+            return own;
         }
         if let Some(parent) = &kind.parent
             && let Some(of) = self.kind_named(parent.resource)
@@ -97,6 +106,9 @@ impl Engine {
     /// The narrowest scope that covers the row, seen from the caller.
     pub(crate) fn reach(&self, ctx: &Ctx, kind: &Kind, row: &Row) -> Scope {
         let caller = &ctx.caller;
+        if let Some(scope) = kind.hooks.reach(caller, row) {
+            return scope;
+        }
         match kind.facts.level {
             Level::System => Scope::System,
             Level::User if row.text("owner_id") == caller.user_id => Scope::User,
@@ -109,7 +121,7 @@ impl Engine {
     }
 
     /// Refuses unless the policies allow the action on this row.
-    pub(crate) fn demand(&self, ctx: &Ctx, kind: &Kind, row: &Row, action: &str, extra: &[&str]) -> Result<Scope> {
+    pub fn demand(&self, ctx: &Ctx, kind: &Kind, row: &Row, action: &str, extra: &[&str]) -> Result<Scope> {
         let ask = Ask { service: self.service, resource: kind.facts.plural, action, extra };
         let scope = self.reach(ctx, kind, row);
         if self.gate.allows(&ctx.caller, ctx.peer, &ask, scope) {

@@ -2,7 +2,7 @@
 
 use crate::{Answer, Kind, Map, Owner, body, engine::Op, event, names, owner, show, tags, view};
 use base::{Error, Flags, Json, Kind as Cell, Level, Result, Row, Scope, Value, err, new_id};
-use store::{Change, ChangeOp, Tx, work};
+use store::{Change, ChangeOp, Cond, Tx, work};
 
 const MOST: i64 = 500;
 
@@ -52,6 +52,7 @@ pub(crate) async fn prepare(op: &Op<'_>, map: &mut Map) -> Result<(Row, Option<n
         return Err(crate::access::denied(kind, "create", &[]));
     }
     let wish = names::wish(kind, map)?;
+    kind.hooks.read(map)?;
     read_fields(op, map, &mut row, Flags::CREATE).await?;
     if let Some(names::Wish::Exact(name) | names::Wish::Pattern(name)) = &wish {
         row.set("name", name.as_str());
@@ -179,6 +180,10 @@ async fn insert(op: &Op<'_>, map: &Map, row: Row, wish: Option<names::Wish>, cou
                 let mut rows = Vec::with_capacity(count);
                 for name in names {
                     let mut row = row.clone();
+                    // A deleted row gives its identifier back to whoever chooses the same one.
+                    if !row.id().is_empty() && row.facts.has("deleted") {
+                        tx.delete(row.facts.table, Cond::eq("id", row.id()).and(Cond::eq("deleted", true))).await?;
+                    }
                     begin(tx, op.kind, &mut row, &name);
                     names::demand_free(tx, op.kind, &row).await?;
                     tx.insert(&row).await?;

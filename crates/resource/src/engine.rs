@@ -1,7 +1,7 @@
 //! The engine of one service: its kinds, its database, and who decides.
 
-use crate::{Gate, Kind, Owners, Params, event};
-use base::{Clock, Ctx, Facts, Result, Row, err};
+use crate::{Answer, Gate, Kind, Owners, Params, event, list};
+use base::{Clock, Ctx, Facts, Level, Result, Row, err};
 use std::{collections::HashMap, sync::Arc};
 use store::{Cond, Db, Read};
 
@@ -93,6 +93,10 @@ impl Engine {
             if rows.len() > 1 && facts.has("tenant_id") && rows.iter().any(|r| r.text("tenant_id") == ctx.caller.project_id) {
                 rows.retain(|r| r.text("tenant_id") == ctx.caller.project_id);
             }
+            let home = ctx.caller.project_domain_id.as_str();
+            if rows.len() > 1 && facts.level == Level::Domain && rows.iter().any(|r| r.text("domain_id") == home) {
+                rows.retain(|r| r.text("domain_id") == home);
+            }
             if rows.len() > 1 {
                 return Err(err!(DuplicateResource, "several {} are named {}; give the id", facts.plural, which));
             }
@@ -108,6 +112,12 @@ impl Engine {
         let kind = self.kind_named(name).ok_or_else(|| base::Error::internal(format!("no kind {name} in {}", self.service)))?;
         let scope = self.widest(ctx, kind, "get", &[]).max(self.widest(ctx, kind, "list", &[]));
         self.lookup(ctx, kind, which, self.visible(ctx, kind, scope)).await
+    }
+
+    /// A list of a kind, narrowed by a condition: for paths that a service adds to the engine's own.
+    pub async fn list_within(&self, ctx: &Ctx, plural: &str, params: &Params, within: Cond) -> Result<Answer> {
+        let kind = self.kind(plural).ok_or_else(|| base::Error::internal(format!("no kind {plural} in {}", self.service)))?;
+        list::list(&Op { ctx, engine: self, kind, params }, within).await
     }
 }
 

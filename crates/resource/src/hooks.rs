@@ -1,7 +1,7 @@
 //! What a resource may add to the engine's own behaviour. Every method has a default; most resources override two or three.
 
 use crate::{BoxFuture, Map, Page, Params, engine::Op};
-use base::{Error, Result, Row, err};
+use base::{Caller, Error, Result, Row, Scope, err};
 use store::{Cond, Tx};
 
 /// How a row is to go.
@@ -29,6 +29,21 @@ fn nothing<'a>() -> BoxFuture<'a, Result<()>> {
 }
 
 pub trait Hooks: Send + Sync + 'static {
+    /// Rewrites a create or update body before the facts read it: units, old names.
+    fn read(&self, _body: &mut Map) -> Result<()> {
+        Ok(())
+    }
+
+    /// The rows a caller may see at a scope below the system's, where that is another set than the columns say. Pure; becomes part of the SQL.
+    fn visible(&self, _caller: &Caller, _scope: Scope) -> Option<Cond> {
+        None
+    }
+
+    /// The narrowest scope that covers a row, seen from the caller, where it is another than the columns say.
+    fn reach(&self, _caller: &Caller, _row: &Row) -> Option<Scope> {
+        None
+    }
+
     /// Completes and checks a new row before the transaction. `body` is what the client sent; what is taken from it beyond the facts is the
     /// hook's business. Nothing may be written here.
     fn create<'a>(&'a self, _op: &'a Op<'a>, _body: &'a mut Map, _row: &'a mut Row) -> BoxFuture<'a, Result<()>> {

@@ -18,6 +18,7 @@ pub(crate) async fn update(op: &Op<'_>, which: &str, body: Option<Json>) -> Resu
         {
             names::check_name(&name)?;
         }
+        op.kind.hooks.read(&mut map)?;
         create::read_fields(op, &map, &mut new, Flags::UPDATE).await?;
         op.kind.hooks.update(op, &old, &mut map, &mut new).await?;
         match save(op, &old, new, &map).await {

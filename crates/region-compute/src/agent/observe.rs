@@ -1,0 +1,169 @@
+//! What a host says is: taken into the rows that lie on it, and nowhere else.
+
+use super::{Agents, HostId};
+use crate::{
+    intent,
+    task::{self as tasks, steps::Seen},
+};
+use api_agent::{DiskState, GuestState, Observed};
+use api_compute::{Disk, Host, Server, status};
+use base::{Resource, Result, Row};
+use std::collections::HashMap;
+use store::{Cond, Read, Tx, set, work};
+
+impl Agents {
+    /// Writes down that a host is there, and its numbers of the moment.
+    pub(super) async fn mark_alive(&self, host: &HostId, report: &Observed) -> Result<()> {
+        self.db
+            .tx(|tx| {
+                work(async move {
+                    let now = tx.now();
+                    let Some(row) = tx.one(Host::facts(), host.as_str()).await? else { return Ok(()) };
+                    let mut sets = vec![
+                        set("last_ping_at", now),
+                        set("memory_used_mb", report.stats.memory_used_mb),
+                        set("cpu_usage_percent", report.stats.cpu_usage_percent),
+                        set("observed_version", report.version),
+                    ];
+                    let back = row.text("host_status") != "online";
+                    if back {
+                        sets.extend([set("host_status", "online"), set("status", "running")]);
+                    }
+                    tx.update("hosts", Cond::eq("id", host.as_str()), sets).await?;
+                    for storage in &report.stats.storages {
+                        let at = Cond::eq("host_id", host.as_str()).and(Cond::eq("mount_point", storage.path.as_str())).and(Cond::eq("deleted", false));
+                        for tie in tx.list::<api_compute::HostStorage>(at).await? {
+                            let sets = vec![set("actual_capacity_used", storage.used_mb), set("status", "online")];
+                            tx.update("storages", Cond::eq("id", tie.storage_id.as_str()), sets).await?;
+                        }
+                    }
+                    if back { intent::emit_host(tx, host.as_str()).await } else { Ok(()) }
+                })
+            })
+            .await
+    }
+
+    /// Marks a silent host.
+    pub(super) async fn offline(&self, row: Row) -> Result<()> {
+        let row = &row;
+        self.db
+            .tx(|tx| {
+                work(async move {
+                    let row = intent::change(tx, row.clone(), |r| {
+                        r.set("host_status", "offline");
+                        r.set("status", "unknown");
+                    })
+                    .await?;
+                    resource::audit(tx, &base::Ctx::platform("heartbeat"), &row, "offline", "its agent was not heard of".into()).await
+                })
+            })
+            .await
+    }
+
+    /// Takes the states in. Rows that lie elsewhere are none of this host's business, whatever it says.
+    pub(super) async fn take(&self, host: &HostId, report: &Observed) -> Result<()> {
+        self.db.tx(|tx| work(take(tx, host, report))).await
+    }
+}
+
+async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
+    let mine = |ids: Vec<&str>| Cond::is_in("id", ids).and(Cond::eq("host_id", host.as_str())).and(Cond::eq("deleted", false));
+    let disks = tx.find(Disk::facts(), mine(report.disks.iter().map(|d| d.id.as_str()).collect())).await?;
+    let mut by_id: HashMap<String, Row> = disks.into_iter().map(|r| (r.id().to_string(), r)).collect();
+    let mut gone = false;
+    for seen in &report.disks {
+        let Some(row) = by_id.remove(&seen.id) else { continue };
+        if seen.generation < row.int("generation") {
+            continue;
+        }
+        if row.text("existence") == "absent" {
+            if seen.state == DiskState::Absent {
+                intent::forget_disk(tx, row).await?;
+                gone = true;
+            }
+            continue;
+        }
+        let (word, progress) = match seen.state {
+            DiskState::Ready => ("ready", 100),
+            DiskState::Caching => ("image_caching", seen.progress.clamp(0, 99)),
+            DiskState::Creating => ("allocating", 99),
+            DiskState::Failed => ("alloc_failed", 0),
+            DiskState::Unknown | DiskState::Absent => continue,
+        };
+        intent::change(tx, row, |r| {
+            r.set("status", word);
+            r.set("progress", progress);
+            r.set("status_reason", seen.error.as_str());
+        })
+        .await?;
+    }
+    let guests = tx.find(Server::facts(), mine(report.guests.iter().map(|g| g.id.as_str()).collect())).await?;
+    let mut by_id: HashMap<String, Row> = guests.into_iter().map(|r| (r.id().to_string(), r)).collect();
+    for guest in &report.guests {
+        let Some(row) = by_id.remove(&guest.id) else { continue };
+        let before = Seen::of(&row);
+        if guest.generation < before.generation {
+            continue;
+        }
+        let mut json = serde_json::to_value(guest).unwrap_or_default();
+        if let Some(map) = json.as_object_mut() {
+            map.remove("id");
+        }
+        let row = intent::change(tx, row, |r| r.set("observed", json)).await?;
+        settle_row(tx, row, guest.ended_by_itself).await?;
+    }
+    if gone {
+        // What is gone need not be in the document any longer.
+        intent::touch_host(tx, host.as_str()).await?;
+    }
+    Ok(())
+}
+
+/// Brings a server's status in line with what its host last said, unless a task is at work on it.
+pub async fn settle(tx: &mut Tx, server_id: &str) -> Result<()> {
+    match tx.one(Server::facts(), server_id).await?.filter(|r| !r.flag("deleted")) {
+        Some(row) => settle_row(tx, row, false).await,
+        None => Ok(()),
+    }
+}
+
+async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool) -> Result<()> {
+    let seen = Seen::of(&row);
+    if seen.generation < row.int("generation") || tx.exists("task_holds", Cond::eq("kind", "server").and(Cond::eq("id", row.id()))).await? {
+        return Ok(());
+    }
+    let (word, power) = match seen.state {
+        GuestState::Running => (status::RUNNING, "on"),
+        GuestState::Stopped => (status::READY, "off"),
+        _ => return Ok(()),
+    };
+    // A failed start or stop stays visible until somebody acts, unless the machine itself went on.
+    if row.text("status") == word && row.text("power_states") == power {
+        return Ok(());
+    }
+    let ended = ended_by_itself && seen.state == GuestState::Stopped && row.text("power") == "on";
+    let host = row.text("host_id").to_string();
+    let before = row.text("status").to_string();
+    let row = intent::change(tx, row, |r| {
+        r.set("status", word);
+        r.set("power_states", power);
+        if ended {
+            // The guest shut itself down: that is now what is wanted, or it would be started again behind its user's back.
+            let generation = r.int("generation") + 1;
+            r.set("generation", generation);
+            r.set("power", "off");
+        }
+    })
+    .await?;
+    let ctx = base::Ctx::platform("report");
+    resource::audit(tx, &ctx, &row, "updatestatus", format!("{before}=>{word}")).await?;
+    if !ended {
+        return Ok(());
+    }
+    intent::touch_host(tx, &host).await?;
+    if row.text("shutdown_behavior") == "terminate" && !row.flag("disable_delete") {
+        let delete = tasks::ServerDelete { server: row.id().into(), recycle: true, on_host: true, purge: false };
+        task::start(tx, &ctx, crate::server::on_server(&delete, &row)).await?;
+    }
+    Ok(())
+}

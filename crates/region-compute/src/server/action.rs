@@ -1,0 +1,184 @@
+//! The actions of a server (spec 11 §6).
+
+use super::{ServerHooks, in_status, on_server};
+use crate::{intent, task as tasks};
+use api_compute::status;
+use base::{Json, Kind as Cell, Result, Row, err};
+use resource::{ActionFact, BoxFuture, Builder, Input, Map, Op, Reply};
+use serde_json::json;
+use store::{Read, work};
+
+const STOP: &[Input] = &[
+    Input { name: "is_force", kind: Cell::Bool, required: false, doc: "Cut the power instead of asking the guest." },
+    Input { name: "timeout_secs", kind: Cell::Int, required: false, doc: "Seconds the guest has to shut down before it is cut off." },
+];
+
+pub(super) fn add(kind: Builder<ServerHooks>) -> Builder<ServerHooks> {
+    kind.action(ActionFact { name: "start", doc: "Power on.", inputs: &[] }, start)
+        .action(ActionFact { name: "stop", doc: "Shut down; after the timeout the power is cut.", inputs: STOP }, stop)
+        .action(ActionFact { name: "restart", doc: "Shut down and power on.", inputs: STOP }, restart)
+        .action(
+            ActionFact {
+                name: "reset",
+                doc: "Press the reset button: the guest does not shut down.",
+                inputs: &[Input { name: "is_hard", kind: Cell::Bool, required: false, doc: "Cut the power and start anew." }],
+            },
+            reset,
+        )
+        .action(ActionFact { name: "syncstatus", doc: "Take the state the host last reported.", inputs: &[] }, sync)
+        .action(ActionFact { name: "sync", doc: "Have the host fetch the server's description anew.", inputs: &[] }, sync)
+        .spec(ActionFact { name: "vnc", doc: "How to reach the screen.", inputs: &[] }, vnc)
+        .spec(ActionFact { name: "create-params", doc: "What was asked for at creation.", inputs: &[] }, params)
+        .spec(ActionFact { name: "tasks", doc: "Tasks on the server, newest first.", inputs: &[] }, list_tasks)
+        .spec(ActionFact { name: "desc", doc: "What the server's host last reported of it.", inputs: &[] }, desc)
+}
+
+/// The host must be there to do anything.
+async fn host_ready(op: &Op<'_>, row: &Row) -> Result<()> {
+    let mut db = &op.engine.db;
+    let Some(host) = db.get::<api_compute::Host>(row.text("host_id")).await? else {
+        return Err(err!(InvalidStatus, "server {} has no host; its creation failed", row.name()));
+    };
+    if host.host_status != "online" {
+        return Err(err!(InvalidStatus, "host {} of server {} is offline; bring its agent back first", host.meta.name, row.name()));
+    }
+    Ok(())
+}
+
+/// Sets the status of the request and starts the task, in one transaction.
+async fn launch<T: task::Task<crate::Compute>>(op: &Op<'_>, row: &Row, word: &str, status: &str, input: &T) -> Result<Reply> {
+    op.engine
+        .db
+        .tx(|tx| {
+            work(async move {
+                let now = intent::server_row(tx, row.id()).await?;
+                // The check was made on a row read before: it must still be that row.
+                if now.text("status") != row.text("status") {
+                    return Err(err!(InvalidStatus, "server {} has just become {}; look again", row.name(), now.text("status")));
+                }
+                task::start(tx, op.ctx, on_server(input, row)).await?;
+                let now = intent::change(tx, now, |r| r.set("status", status)).await?;
+                resource::audit(tx, op.ctx, &now, word, String::new()).await
+            })
+        })
+        .await?;
+    Ok(Reply::Object)
+}
+
+fn start<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        in_status(&row, &[status::READY, status::START_FAIL], "start")?;
+        if row.flag("pending_deleted") {
+            return Err(err!(InvalidStatus, "server {} lies in the recycle bin; restore it first with cancel-delete", row.name()));
+        }
+        host_ready(op, &row).await?;
+        let task = tasks::ServerStart { server: row.id().into(), deadline_secs: hooks.deadline() };
+        launch(op, &row, "start", status::START_START, &task).await
+    })
+}
+
+fn patience(hooks: &ServerHooks, body: &Map) -> Result<(bool, i64)> {
+    let force = resource::flag(body, "is_force")?.unwrap_or(false);
+    let timeout = resource::int(body, "timeout_secs")?.filter(|t| *t > 0).unwrap_or(hooks.env.settings.stop_timeout);
+    if timeout > 3600 {
+        return Err(err!(InputParameter, "timeout_secs: {} is out of range 1 to 3600", timeout));
+    }
+    Ok((force, timeout))
+}
+
+fn stop<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        let (force, timeout_secs) = patience(hooks, &body)?;
+        let words: &[&str] = if force { &[status::RUNNING, status::STOP_FAIL, status::START_FAIL, status::UNKNOWN, status::READY] } else { &[status::RUNNING, status::STOP_FAIL] };
+        in_status(&row, words, "stop")?;
+        host_ready(op, &row).await?;
+        launch(op, &row, "stop", status::START_STOP, &tasks::ServerStop { server: row.id().into(), force, timeout_secs }).await
+    })
+}
+
+fn restart<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        let (force, timeout_secs) = patience(hooks, &body)?;
+        in_status(&row, &[status::RUNNING, status::STOP_FAIL, status::START_FAIL], "restart")?;
+        host_ready(op, &row).await?;
+        let task = tasks::ServerRestart { server: row.id().into(), force, timeout_secs, deadline_secs: hooks.deadline() };
+        launch(op, &row, "restart", status::STOPPING, &task).await
+    })
+}
+
+/// The reset button is a restart that does not ask the guest: the same intent, so that a crash in between loses nothing.
+fn reset<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        in_status(&row, &[status::RUNNING, status::STOP_FAIL], "reset")?;
+        host_ready(op, &row).await?;
+        let task = tasks::ServerRestart { server: row.id().into(), force: true, timeout_secs: 0, deadline_secs: hooks.deadline() };
+        launch(op, &row, "reset", status::STOPPING, &task).await
+    })
+}
+
+fn sync<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        let row = &row;
+        op.engine
+            .db
+            .tx(|tx| {
+                work(async move {
+                    crate::agent::settle(tx, row.id()).await?;
+                    intent::touch_host(tx, row.text("host_id")).await
+                })
+            })
+            .await?;
+        Ok(Reply::Object)
+    })
+}
+
+fn vnc<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        in_status(&row, &[status::RUNNING], "show the screen of")?;
+        let mut db = &op.engine.db;
+        let host = db.get::<api_compute::Host>(row.text("host_id")).await?;
+        Ok(Reply::Value(json!({"protocol": "vnc", "host_id": row.text("host_id"), "host": host.map(|h| h.access_ip), "id": row.id(), "socket": observed(&row, "vnc")})))
+    })
+}
+
+fn observed(row: &Row, key: &str) -> Json {
+    match row.get("observed") {
+        base::Value::Json(json) => json.get(key).cloned().unwrap_or_default(),
+        _ => Json::Null,
+    }
+}
+
+fn params<'a>(_: &'a ServerHooks, _: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        let mut json = row.get("create_params").to_json();
+        if let Some(map) = json.as_object_mut() {
+            map.remove("user_data");
+        }
+        Ok(Reply::Value(json))
+    })
+}
+
+fn desc<'a>(_: &'a ServerHooks, _: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        let mut json = row.get("observed").to_json();
+        if json.is_null() {
+            json = json!({});
+        }
+        json["wanted"] = json!({"power": row.text("power"), "generation": row.int("generation"), "existence": row.text("existence")});
+        Ok(Reply::Value(json))
+    })
+}
+
+fn list_tasks<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        let mut db = &op.engine.db;
+        let rows: Vec<task::TaskRow> = db.list(store::Cond::eq("obj_id", row.id())).await?;
+        let mut tasks: Vec<&task::TaskFacts> = rows.iter().map(|r| &r.facts).collect();
+        tasks.sort_by_key(|t| std::cmp::Reverse(t.created_at));
+        let shown: Vec<Json> = tasks
+            .iter()
+            .map(|t| json!({"id": t.id, "task_name": t.task_name, "stage": t.stage, "status": t.status, "progress": t.progress, "created_at": t.created_at.to_string()}))
+            .collect();
+        Ok(Reply::Value(json!({ "tasks": shown })))
+    })
+}

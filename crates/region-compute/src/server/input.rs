@@ -1,0 +1,291 @@
+//! What a create request asks for, checked and understood before anything is written.
+
+use crate::{
+    Compute,
+    task::plan::{DiskPlan, NicPlan},
+};
+use api_compute::{DiskConfig, NetConfig, parse_size_mb};
+use base::{Json, Result, Row, err};
+use resource::{Map, Op};
+use serde::{Deserialize, Serialize};
+
+/// The understood request, kept with the row.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub disks: Vec<DiskPlan>,
+    pub nics: Vec<NicPlan>,
+    pub prefer_host: String,
+    pub prefer_zone: String,
+    pub auto_start: bool,
+    pub user_data: String,
+}
+
+const USER_DATA_MAX: usize = 64 * 1024;
+
+/// Units and old names, before the facts read the body.
+pub(super) fn read(body: &mut Map) -> Result<()> {
+    if let Some(Json::String(text)) = body.get("vmem_size") {
+        let mb = parse_size_mb(text).ok_or_else(|| err!(InputParameter, "vmem_size: {} is not a size; use a number of MiB or a unit as in 2G", text))?;
+        body.insert("vmem_size".into(), Json::from(mb));
+    }
+    if body.get("baremetal").and_then(Json::as_bool) == Some(true) {
+        body.insert("hypervisor".into(), Json::from("baremetal"));
+    }
+    Ok(())
+}
+
+pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut Row) -> Result<()> {
+    if row.text("hypervisor") != "kvm" {
+        return Err(err!(InputParameter, "hypervisor: {} is not available here; use kvm", row.text("hypervisor")));
+    }
+    size(op, row).await?;
+    check_words(row)?;
+    let disks = disks(env, op, body, row).await?;
+    let nics = nics(op, body).await?;
+    credentials(body, row)?;
+    let user_data = resource::text(body, &["user_data"]).unwrap_or_default();
+    if user_data.len() > USER_DATA_MAX {
+        return Err(err!(InputParameter, "user_data: at most {} bytes, got {}", USER_DATA_MAX, user_data.len()));
+    }
+    if row.text("hostname").chars().any(|c| !(c.is_ascii_alphanumeric() || c == '-' || c == '.')) || row.text("hostname").len() > 60 {
+        return Err(err!(InputParameter, "hostname: {} may have letters, digits, - and . only, at most 60", row.text("hostname")));
+    }
+    let plan = Plan {
+        disks,
+        nics,
+        prefer_host: prefer(op, body, "host", &["prefer_host_id", "prefer_host"]).await?,
+        prefer_zone: prefer(op, body, "zone", &["prefer_zone_id", "prefer_zone"]).await?,
+        auto_start: resource::flag(body, "auto_start")?.unwrap_or(false),
+        user_data,
+    };
+    row.set("create_params", serde_json::to_value(&plan).map_err(base::Error::internal)?);
+    row.set("stop_timeout", env.settings.stop_timeout);
+    Ok(())
+}
+
+/// Processors and memory: of the SKU when one is named, else as given.
+async fn size(op: &Op<'_>, row: &mut Row) -> Result<()> {
+    if !row.text("instance_type").is_empty() {
+        let sku = op.engine.resolve(op.ctx, "serversku", row.text("instance_type")).await?;
+        if !sku.flag("enabled") {
+            return Err(err!(InputParameter, "instance_type: {} is disabled; choose another", sku.name()));
+        }
+        row.set("instance_type", sku.name());
+        row.set("vcpu_count", sku.int("cpu_core_count") + row.int("extra_cpu_count").max(0));
+        row.set("vmem_size", sku.int("memory_size_mb"));
+    }
+    let (cpu, mem) = (row.int("vcpu_count"), row.int("vmem_size"));
+    if mem == 0 {
+        return Err(err!(MissingParameter, "vmem_size is missing; give it in MiB, or an instance_type"));
+    }
+    if !(1..=128).contains(&cpu) {
+        return Err(err!(InputParameter, "vcpu_count: {} is out of range 1 to 128", cpu));
+    }
+    if !(8..=512 * 1024).contains(&mem) {
+        return Err(err!(InputParameter, "vmem_size: {} MiB is out of range 8 to 524288", mem));
+    }
+    // Zero is how existing clients leave it out.
+    if row.int("cpu_sockets") < 1 {
+        row.set("cpu_sockets", 1);
+    }
+    Ok(())
+}
+
+pub(super) fn check_words(row: &Row) -> Result<()> {
+    let words: [(&str, &[&str]); 5] = [
+        ("bios", &["", "BIOS", "UEFI"]),
+        ("machine", &["", "pc", "q35", "virt"]),
+        ("vdi", &["", "vnc", "spice"]),
+        ("vga", &["", "std", "virtio", "qxl", "none"]),
+        ("shutdown_behavior", &["", "stop", "terminate", "stop_release_gpu"]),
+    ];
+    for (field, words) in words {
+        if !words.contains(&row.text(field)) {
+            return Err(err!(InputParameter, "{}: {} is not one of {}", field, row.text(field), words[1..].join(", ")));
+        }
+    }
+    let order = row.text("boot_order");
+    if order.chars().any(|c| !matches!(c, 'c' | 'd' | 'n')) || order.len() > 3 {
+        return Err(err!(InputParameter, "boot_order: {} may have the letters c, d and n", order));
+    }
+    Ok(())
+}
+
+async fn disks(env: &Compute, op: &Op<'_>, body: &Map, row: &mut Row) -> Result<Vec<DiskPlan>> {
+    let configs = DiskConfig::list(body)?;
+    if configs.is_empty() {
+        return Err(err!(MissingParameter, "disks is missing: a server needs a root disk, as in image:20g"));
+    }
+    if configs.len() > 26 {
+        return Err(err!(OutOfLimit, "disks: at most {}, got {}", 26, configs.len()));
+    }
+    let mut out = Vec::new();
+    for (i, config) in configs.into_iter().enumerate() {
+        if !config.disk_id.is_empty() {
+            return Err(err!(InputParameter, "disks.{}.disk_id: make the server first, then attach the disk", i));
+        }
+        let image = if config.image_id.is_empty() {
+            None
+        } else {
+            let image = env.images.find(op.ctx, &config.image_id).await?;
+            if image.status != "active" {
+                return Err(err!(InvalidStatus, "disks.{}.image_id: image {} is {}; it must be active", i, image.name, image.status));
+            }
+            if image.disk_format == "iso" {
+                return Err(err!(InputParameter, "disks.{}.image_id: image {} is an ISO; boot it as cdrom instead", i, image.name));
+            }
+            if image.min_ram > row.int("vmem_size") {
+                return Err(err!(InputParameter, "vmem_size: image {} needs {} MiB", image.name, image.min_ram));
+            }
+            Some(image)
+        };
+        let least = image.as_ref().map_or(1, |im| im.min_disk.max(1));
+        let mut size = if config.size < 0 { least } else { config.size.max(least) };
+        if i == 0 {
+            size = size.max(env.settings.root_minimum);
+            system(row, image.as_ref());
+        }
+        let storage_id = match config.storage_id.as_str() {
+            "" => String::new(),
+            which => op.engine.resolve(op.ctx, "storage", which).await?.id().to_string(),
+        };
+        out.push(DiskPlan {
+            size,
+            backend: config.backend,
+            storage_id,
+            medium: config.medium,
+            format: match config.format.as_str() {
+                "" | "qcow2" => "qcow2".into(),
+                "raw" => "raw".into(),
+                other => return Err(err!(InputParameter, "disks.{}.format: {} is not one of {}", i, other, "qcow2, raw")),
+            },
+            driver: config.driver,
+            cache: config.cache,
+            disk_type: match (i, config.disk_type.as_str()) {
+                (0, _) => "sys".into(),
+                (_, "" | "sys") => "data".into(),
+                (_, other) => other.into(),
+            },
+            boot_index: config.boot_index.unwrap_or(-1),
+            auto_delete: config.auto_delete.unwrap_or(true),
+            auto_reset: config.auto_reset,
+            image,
+        });
+    }
+    Ok(out)
+}
+
+/// What the root image says of the guest system.
+fn system(row: &mut Row, image: Option<&crate::Image>) {
+    let property = |name: &str| image.and_then(|i| i.properties.get(name)).cloned().unwrap_or_default();
+    if row.text("os_type").is_empty() {
+        let os = property("os_type");
+        row.set("os_type", if os.is_empty() { "Linux".to_string() } else { os });
+    }
+    let os = row.text("os_type").to_string();
+    row.set("os_name", os);
+    if row.text("os_arch").is_empty() {
+        row.set("os_arch", image.map(|i| i.os_arch.clone()).unwrap_or_default());
+    }
+}
+
+async fn nics(op: &Op<'_>, body: &Map) -> Result<Vec<NicPlan>> {
+    let mut out = Vec::new();
+    let configs = NetConfig::list(body)?;
+    if configs.len() > 16 {
+        return Err(err!(OutOfLimit, "nets: at most {}, got {}", 16, configs.len()));
+    }
+    let count = resource::int(body, "count")?.unwrap_or(1);
+    for (i, config) in configs.into_iter().enumerate() {
+        if count > 1 && (!config.address.is_empty() || !config.mac.is_empty()) {
+            return Err(err!(InputParameter, "nets.{}: several servers cannot have one address or MAC", i));
+        }
+        let network_id = match config.network.as_str() {
+            "" => String::new(),
+            which => {
+                let network = op.engine.resolve(op.ctx, "network", which).await?;
+                if network.text("server_type") != "guest" {
+                    return Err(err!(InputParameter, "nets.{}: network {} is for {}, not for guests", i, network.name(), network.text("server_type")));
+                }
+                if network.text("status") != "available" {
+                    return Err(err!(InvalidStatus, "nets.{}: network {} is {}", i, network.name(), network.text("status")));
+                }
+                if !config.address.is_empty() {
+                    let range = region_network::Range::of(&network)?;
+                    if config.address.parse().is_ok_and(|a| !range.contains(a)) {
+                        return Err(err!(InputParameter, "nets.{}.address: {} lies outside network {}", i, config.address, network.name()));
+                    }
+                }
+                network.id().to_string()
+            }
+        };
+        if !config.address.is_empty() && network_id.is_empty() {
+            return Err(err!(MissingParameter, "nets.{}: an address needs its network named", i));
+        }
+        if config.reserved && op.engine.reach_of(op.ctx, "network", "perform", &["reserve-ip"]) < base::Scope::System {
+            return Err(err!(Forbidden, "nets.{}.reserved: only administrators take addresses that are set aside", i));
+        }
+        let wire_id = match config.wire.as_str() {
+            "" => String::new(),
+            which => op.engine.resolve(op.ctx, "wire", which).await?.id().to_string(),
+        };
+        out.push(NicPlan {
+            network_id,
+            wire_id,
+            address: config.address,
+            mac: config.mac,
+            exactly: config.require_designated_ip,
+            reserved: config.reserved,
+            driver: config.driver,
+            bw_limit: if config.bw_limit == 0 { 1000 } else { config.bw_limit },
+            is_default: config.is_default,
+        });
+    }
+    Ok(out)
+}
+
+async fn prefer(op: &Op<'_>, body: &Map, kind: &str, names: &[&str]) -> Result<String> {
+    match resource::text(body, names) {
+        None => Ok(String::new()),
+        Some(which) => Ok(op.engine.resolve(op.ctx, kind, &which).await?.id().to_string()),
+    }
+}
+
+/// The account and password the guest is given.
+fn credentials(body: &Map, row: &mut Row) -> Result<()> {
+    let account = row.text("login_account");
+    if account.len() > 32 || account.chars().next().is_some_and(|c| !c.is_ascii_alphabetic()) {
+        return Err(err!(InputParameter, "login_account: {} must start with a letter and have at most 32 characters", account));
+    }
+    let Some(password) = resource::text(body, &["password"]) else { return Ok(()) };
+    let has = |f: fn(&char) -> bool| password.chars().any(|c| f(&c));
+    let classes = [has(|c| c.is_ascii_uppercase()), has(|c| c.is_ascii_lowercase()), has(|c| c.is_ascii_digit()), has(|c| c.is_ascii_punctuation())];
+    if password.chars().count() < 12 || classes.contains(&false) {
+        return Err(err!(WeakPassword, "password: at least 12 characters with upper and lower case letters, digits and punctuation"));
+    }
+    if password.chars().any(char::is_control) || password.len() > 128 {
+        return Err(err!(InputParameter, "password: at most {} characters without control characters", 128));
+    }
+    row.set("login_secret", password);
+    Ok(())
+}
+
+/// A host name made of a server's name: letters, digits, dashes and dots.
+pub(super) fn hostname(name: &str, os_type: &str) -> String {
+    let most = if os_type == "Windows" { 15 } else { 60 };
+    let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' }).take(most).collect();
+    let clean = clean.trim_matches(['-', '.']).to_string();
+    if clean.len() < 2 { format!("vm-{clean}").trim_end_matches('-').to_string() } else { clean }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostnames() {
+        for (name, os, want) in [("web-1", "Linux", "web-1"), ("数据库", "Linux", "vm"), ("a", "Linux", "vm-a"), ("my server", "Linux", "my-server"), ("a-very-long-windows-name", "Windows", "a-very-long-win")] {
+            assert_eq!(hostname(name, os), want);
+        }
+    }
+}

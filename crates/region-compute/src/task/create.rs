@@ -1,0 +1,350 @@
+//! Making a server: a host, addresses, disks, and if wished power.
+//!
+//! Until the disks are ready everything is taken back on failure, and the server's row stays with the reason. From then on the server exists:
+//! a failing start leaves it stopped with its disks, to be looked at and started again.
+
+use super::{power, steps};
+use crate::{Compute, Image, intent};
+use api_compute::{Disk, GuestDisk, GuestNetwork, Network, Server, status};
+use base::{Error, Json, Resource, Result, err, meta, new_id};
+use region_network::{Wish, allocate, new_mac};
+use scheduler::{Candidate, DiskWish, NetWish, Request};
+use serde::{Deserialize, Serialize};
+use store::{ChangeOp, Read, Tx};
+use task::{Flow, Step, StepKey, Task};
+
+/// A disk as understood when the request came.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct DiskPlan {
+    pub size: i64,
+    pub backend: String,
+    pub storage_id: String,
+    pub medium: String,
+    pub format: String,
+    pub driver: String,
+    pub cache: String,
+    pub disk_type: String,
+    pub boot_index: i64,
+    pub auto_delete: bool,
+    pub auto_reset: bool,
+    pub image: Option<Image>,
+}
+
+/// An interface as understood when the request came.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct NicPlan {
+    pub network_id: String,
+    pub wire_id: String,
+    pub address: String,
+    pub mac: String,
+    pub exactly: bool,
+    pub reserved: bool,
+    pub driver: String,
+    pub bw_limit: i64,
+    pub is_default: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ServerCreate {
+    pub server: String,
+    pub disks: Vec<DiskPlan>,
+    pub nics: Vec<NicPlan>,
+    pub prefer_host: String,
+    pub prefer_zone: String,
+    pub auto_start: bool,
+    pub disk_deadline_secs: u64,
+    pub start_deadline_secs: u64,
+}
+
+impl Task<Compute> for ServerCreate {
+    const NAME: &'static str = "ServerCreateTask";
+    const STEPS: u32 = 8;
+
+    async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
+        let placed = flow
+            .step(Schedule {
+                server: self.server.clone(),
+                disks: self.disks.clone(),
+                nics: self.nics.clone(),
+                prefer_host: self.prefer_host.clone(),
+                prefer_zone: self.prefer_zone.clone(),
+            })
+            .await?;
+        flow.step(Interfaces { server: self.server.clone(), nics: self.nics.clone(), networks: placed.networks.clone() }).await?;
+        let ids = flow
+            .step(MakeDisks { server: self.server.clone(), host: placed.host_id.clone(), disks: self.disks.clone(), storages: placed.storages.clone() })
+            .await?;
+        let deadline = std::time::Duration::from_secs(self.disk_deadline_secs);
+        flow.wait(steps::Disks { ids, gone: false, deadline }).await?;
+        flow.step(Publish { server: self.server.clone() }).await?;
+        flow.commit_point().await?;
+        if self.auto_start {
+            power::start(flow, &self.server, self.start_deadline_secs, false).await?;
+        } else {
+            flow.step(steps::Settle { server: self.server.clone(), status: status::READY, power: "off" }).await?;
+        }
+        Ok(Json::Null)
+    }
+
+    async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
+        let Some(row) = tx.one(Server::facts(), &self.server).await? else { return Ok(()) };
+        let word = match row.text("status") {
+            status::INIT | status::SCHEDULE => status::SCHED_FAIL,
+            status::NETWORK => status::NET_FAIL,
+            status::DISK => status::DISK_FAIL,
+            status::STARTING | status::START_START => status::START_FAIL,
+            status::DEPLOYING => status::DEPLOY_FAIL,
+            _ => status::CREATE_FAIL,
+        };
+        steps::failed(tx, &self.server, word, error).await?;
+        if word != status::START_FAIL {
+            // A server that never came to be must not be locked against being removed.
+            let row = intent::server_row(tx, &self.server).await?;
+            intent::change(tx, row, |r| r.set("disable_delete", false)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Finds a host and takes room on it: the first candidate whose counters still have it.
+struct Schedule {
+    server: String,
+    disks: Vec<DiskPlan>,
+    nics: Vec<NicPlan>,
+    prefer_host: String,
+    prefer_zone: String,
+}
+
+/// How many hosts are tried when others keep taking the room of the best.
+const CANDIDATES: usize = 16;
+
+impl Step<Compute> for Schedule {
+    const NAME: &'static str = "schedule";
+    type Out = Candidate;
+
+    async fn act(&self, env: &Compute, tx: &mut Tx, _: &StepKey) -> Result<Candidate> {
+        let row = intent::server_row(tx, &self.server).await?;
+        let (cpu, mem) = (row.int("vcpu_count"), row.int("vmem_size"));
+        let request = Request {
+            vcpu_count: cpu,
+            vmem_size: mem,
+            disks: self
+                .disks
+                .iter()
+                .map(|d| DiskWish { size: d.size, backend: d.backend.clone(), storage_id: d.storage_id.clone(), medium: d.medium.clone() })
+                .collect(),
+            nets: self.nics.iter().map(|n| NetWish { network_id: n.network_id.clone(), wire_id: n.wire_id.clone() }).collect(),
+            os_arch: row.text("os_arch").to_string(),
+            prefer_host: self.prefer_host.clone(),
+            prefer_zone: self.prefer_zone.clone(),
+            project_id: row.text("tenant_id").to_string(),
+            domain_id: row.text("domain_id").to_string(),
+            ..Request::default()
+        };
+        let outcome = env.scheduler.place(&request, CANDIDATES);
+        for candidate in &outcome.candidates {
+            if !intent::take_host(tx, &candidate.host_id, cpu, mem).await? {
+                continue;
+            }
+            let mut taken: Vec<(&str, i64)> = Vec::new();
+            for (storage, disk) in candidate.storages.iter().zip(&self.disks) {
+                if !intent::take_storage(tx, storage, disk.size).await? {
+                    break;
+                }
+                taken.push((storage, disk.size));
+            }
+            if taken.len() < self.disks.len() {
+                for (storage, size) in taken {
+                    intent::give_storage(tx, storage, size).await?;
+                }
+                intent::give_host(tx, &candidate.host_id, cpu, mem).await?;
+                continue;
+            }
+            intent::change(tx, row, |r| {
+                r.set("host_id", candidate.host_id.as_str());
+                r.set("status", status::SCHEDULE);
+            })
+            .await?;
+            return Ok(candidate.clone());
+        }
+        let why = if outcome.candidates.is_empty() {
+            outcome.explain(&request)
+        } else {
+            "others took the room of every fitting host at the same moment; try again".to_string()
+        };
+        Err(err!(InsufficientResource, "No matching resources: {}", why))
+    }
+
+    async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, out: &Candidate) -> Result<()> {
+        let Some(row) = tx.one(Server::facts(), &self.server).await? else { return Ok(()) };
+        // Room of disks that were made goes with them, when their host says they are gone.
+        let made = tx.count("guestdisks", store::Cond::eq("guest_id", self.server.as_str())).await?;
+        if made == 0 {
+            for (storage, disk) in out.storages.iter().zip(&self.disks) {
+                intent::give_storage(tx, storage, disk.size).await?;
+            }
+        }
+        intent::give_host(tx, &out.host_id, row.int("vcpu_count"), row.int("vmem_size")).await?;
+        intent::change(tx, row, |r| r.set("host_id", "")).await.map(drop)
+    }
+}
+
+/// Gives every interface its address and MAC.
+struct Interfaces {
+    server: String,
+    nics: Vec<NicPlan>,
+    networks: Vec<String>,
+}
+
+impl Step<Compute> for Interfaces {
+    const NAME: &'static str = "network";
+    type Out = ();
+
+    async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {
+        intent::server_status(tx, &self.server, status::NETWORK).await?;
+        let wanted = self.nics.iter().position(|n| n.is_default).unwrap_or(0);
+        for (i, (plan, network)) in self.nics.iter().zip(&self.networks).enumerate() {
+            let row = tx.one(Network::facts(), network).await?.filter(|r| !r.flag("deleted")).ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "network", network))?;
+            let wish = Wish { address: plan.address.clone(), exactly: plan.exactly, reserved: plan.reserved };
+            let address = allocate(tx, &row, &wish).await?;
+            let mac = if plan.mac.is_empty() { new_mac()? } else { plan.mac.clone() };
+            // Tap names are at most 15 bytes and unique per host: the hint and the end of the MAC.
+            let tail: String = mac.chars().filter(|c| *c != ':').skip(6).collect();
+            let hint: String = row.text("ifname_hint").chars().take(8).collect();
+            let nic = GuestNetwork {
+                joint: joint(tx),
+                guest_id: self.server.clone(),
+                network_id: network.clone(),
+                mac_addr: mac,
+                ip_addr: address.to_string(),
+                driver: if plan.driver.is_empty() { "virtio".into() } else { plan.driver.clone() },
+                bw_limit: plan.bw_limit,
+                index: i as i64,
+                is_default: i == wanted,
+                ifname: format!("{hint}-{tail}"),
+                num_queues: 1,
+                charge_type: "bandwidth".into(),
+                billing_type: "prepaid".into(),
+                ..GuestNetwork::default()
+            };
+            tx.insert(&nic.to_row()).await?;
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, (): &()) -> Result<()> {
+        intent::release_nics(tx, &self.server).await
+    }
+}
+
+fn joint(tx: &Tx) -> meta::Joint {
+    meta::Joint { id: new_id(), row_id: tx.now().micros(), created_at: tx.now(), updated_at: tx.now(), ..meta::Joint::default() }
+}
+
+/// Writes the disks' rows; the host sees them in its document and makes them.
+struct MakeDisks {
+    server: String,
+    host: String,
+    disks: Vec<DiskPlan>,
+    storages: Vec<String>,
+}
+
+impl Step<Compute> for MakeDisks {
+    const NAME: &'static str = "disk";
+    type Out = Vec<String>;
+
+    async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<Vec<String>> {
+        let server = intent::server_row(tx, &self.server).await?;
+        let mut ids = Vec::new();
+        for (i, (plan, storage)) in self.disks.iter().zip(&self.storages).enumerate() {
+            let id = new_id();
+            let disk = disk_of(tx, &id, &format!("vdisk-{}-{i}-{}", server.name(), &id[..8]), plan, &server, storage, &self.host);
+            let row = disk.to_row();
+            tx.insert(&row).await?;
+            tx.emit(store::Change { op: ChangeOp::Create, ..resource::changed(&row) }).await?;
+            let tie = GuestDisk {
+                joint: joint(tx),
+                guest_id: self.server.clone(),
+                disk_id: id.clone(),
+                index: i as i64,
+                boot_index: plan.boot_index,
+                driver: if plan.driver.is_empty() { "scsi".into() } else { plan.driver.clone() },
+                cache_mode: if plan.cache.is_empty() { "none".into() } else { plan.cache.clone() },
+                aio_mode: "native".into(),
+                ..GuestDisk::default()
+            };
+            tx.insert(&tie.to_row()).await?;
+            ids.push(id);
+        }
+        intent::server_status(tx, &self.server, status::DISK).await?;
+        intent::touch_host(tx, &self.host).await?;
+        Ok(ids)
+    }
+
+    async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, ids: &Vec<String>) -> Result<()> {
+        for id in ids {
+            if let Some(disk) = tx.one(Disk::facts(), id).await?.filter(|d| !d.flag("deleted") && d.text("existence") != "absent") {
+                intent::remove_disk(tx, disk).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A disk's row as its plan says, owned like `like`.
+pub(super) fn disk_of(tx: &Tx, id: &str, name: &str, plan: &DiskPlan, like: &base::Row, storage: &str, host: &str) -> Disk {
+    let image = plan.image.clone().unwrap_or_default();
+    Disk {
+        meta: meta::Standalone { id: id.into(), name: name.into(), created_at: tx.now(), updated_at: tx.now(), ..Default::default() },
+        status: meta::Status { status: "allocating".into(), progress: 0 },
+        owned: meta::ProjectOwned {
+            domain_id: like.text("domain_id").into(),
+            tenant_id: like.text("tenant_id").into(),
+            project_src: "local".into(),
+            ..Default::default()
+        },
+        shared: meta::Shared { public_scope: "none".into(), public_src: "local".into(), ..Default::default() },
+        external: meta::External { source: "local".into(), imported_at: Some(tx.now()), ..Default::default() },
+        billing: meta::Billing { billing_type: "postpaid".into(), ..Default::default() },
+        storage_id: storage.into(),
+        disk_size: plan.size,
+        disk_format: if plan.format.is_empty() { "qcow2".into() } else { plan.format.clone() },
+        disk_type: plan.disk_type.clone(),
+        auto_delete: plan.auto_delete,
+        auto_reset: plan.auto_reset,
+        portable: plan.disk_type == "data",
+        template_id: image.id.clone(),
+        template_name: image.name.clone(),
+        generation: 1,
+        existence: "present".into(),
+        image: if image.id.is_empty() { Json::Null } else { serde_json::to_value(&image).unwrap_or_default() },
+        host_id: host.into(),
+        ..Disk::default()
+    }
+}
+
+/// Lets the host see the server: from here on it exists, powered off.
+struct Publish {
+    server: String,
+}
+
+impl Step<Compute> for Publish {
+    const NAME: &'static str = "publish";
+    const NO_UNDO: &'static str = "the point of no return follows at once; until power is on the host only knows the server's name";
+    type Out = ();
+
+    async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {
+        let row = intent::server_row(tx, &self.server).await?;
+        let host = row.text("host_id").to_string();
+        intent::change(tx, row, |r| {
+            let generation = r.int("generation") + 1;
+            r.set("generation", generation);
+            r.set("existence", "present");
+            r.set("status", status::DEPLOYING);
+        })
+        .await?;
+        intent::touch_host(tx, &host).await
+    }
+}

@@ -1,0 +1,138 @@
+//! Disks of their own: made and removed without a server.
+
+use super::{
+    create::{DiskPlan, disk_of},
+    steps::Disks,
+};
+use crate::{Compute, intent};
+use api_compute::Disk;
+use base::{Error, Json, Resource, Result, err};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use store::{Read, Tx};
+use task::{Flow, Step, StepKey, Task};
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DiskCreate {
+    pub disk: String,
+    pub plan: DiskPlan,
+    pub deadline_secs: u64,
+}
+
+impl Task<Compute> for DiskCreate {
+    const NAME: &'static str = "DiskCreateTask";
+    const STEPS: u32 = 2;
+
+    async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
+        flow.step(Place { disk: self.disk.clone(), plan: self.plan.clone() }).await?;
+        flow.wait(Disks { ids: vec![self.disk.clone()], gone: false, deadline: Duration::from_secs(self.deadline_secs) }).await?;
+        Ok(Json::Null)
+    }
+    async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
+        let Some(row) = tx.one(Disk::facts(), &self.disk).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
+        intent::change(tx, row, |r| {
+            r.set("status", "alloc_failed");
+            r.set("status_reason", error.to_string());
+        })
+        .await
+        .map(drop)
+    }
+}
+
+/// Takes room on a storage and asks its host for the disk.
+struct Place {
+    disk: String,
+    plan: DiskPlan,
+}
+
+impl Step<Compute> for Place {
+    const NAME: &'static str = "place";
+    type Out = (String, String);
+
+    async fn act(&self, env: &Compute, tx: &mut Tx, _: &StepKey) -> Result<(String, String)> {
+        let row = intent::disk_row(tx, &self.disk).await?;
+        let wish = scheduler::DiskWish {
+            size: self.plan.size,
+            backend: self.plan.backend.clone(),
+            storage_id: self.plan.storage_id.clone(),
+            medium: self.plan.medium.clone(),
+        };
+        let request = scheduler::Request { disks: vec![wish], ..Default::default() };
+        let outcome = env.scheduler.place(&request, 16);
+        for candidate in &outcome.candidates {
+            let storage = &candidate.storages[0];
+            if !intent::take_storage(tx, storage, self.plan.size).await? {
+                continue;
+            }
+            let made = disk_of(tx, row.id(), row.name(), &self.plan, &row, storage, &candidate.host_id);
+            intent::change(tx, row, |r| {
+                for column in ["storage_id", "host_id", "disk_format", "template_id", "template_name", "existence"] {
+                    r.set(column, made.to_row().text(column).to_string());
+                }
+                r.set("image", made.image.clone());
+                r.set("generation", 1);
+                r.set("status", "allocating");
+                r.set("progress", 0);
+            })
+            .await?;
+            intent::touch_host(tx, &candidate.host_id).await?;
+            return Ok((storage.clone(), candidate.host_id.clone()));
+        }
+        Err(err!(InsufficientResource, "No matching resources: {}", outcome.explain(&request)))
+    }
+
+    /// The host may have begun: it is asked to remove what there is, and the row stays with the reason.
+    async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, (storage, host): &(String, String)) -> Result<()> {
+        let Some(row) = tx.one(Disk::facts(), &self.disk).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
+        intent::give_storage(tx, storage, self.plan.size).await?;
+        intent::change(tx, row, |r| {
+            let generation = r.int("generation") + 1;
+            r.set("generation", generation);
+            r.set("existence", "absent");
+            r.set("storage_id", "");
+        })
+        .await?;
+        intent::touch_host(tx, host).await
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DiskDelete {
+    pub disk: String,
+}
+
+impl Task<Compute> for DiskDelete {
+    const NAME: &'static str = "DiskDeleteTask";
+    const STEPS: u32 = 2;
+
+    async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
+        flow.commit_point().await?;
+        flow.step(Remove { disk: self.disk.clone() }).await?;
+        flow.wait(Disks { ids: vec![self.disk.clone()], gone: true, deadline: Duration::from_secs(600) }).await?;
+        Ok(Json::Null)
+    }
+    async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
+        let Some(row) = tx.one(Disk::facts(), &self.disk).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
+        intent::change(tx, row, |r| {
+            r.set("status", "dealloc_failed");
+            r.set("status_reason", error.to_string());
+        })
+        .await
+        .map(drop)
+    }
+}
+
+struct Remove {
+    disk: String,
+}
+
+impl Step<Compute> for Remove {
+    const NAME: &'static str = "remove";
+    const NO_UNDO: &'static str = "removal is not taken back";
+    type Out = ();
+
+    async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {
+        let row = intent::disk_row(tx, &self.disk).await?;
+        intent::remove_disk(tx, row).await
+    }
+}

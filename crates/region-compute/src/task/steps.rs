@@ -1,0 +1,198 @@
+//! Steps and waits that several tasks share.
+
+use crate::{Compute, intent};
+use api_agent::GuestState;
+use base::{Error, Result, Row, err};
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, time::Duration};
+use store::{Cond, Read, Tx};
+use task::{Polled, Step, StepKey, Wait};
+
+/// What a host last said of a server.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Seen {
+    pub generation: i64,
+    pub restarts: i64,
+    pub state: GuestState,
+    pub error: String,
+}
+
+impl Seen {
+    pub fn of(row: &Row) -> Seen {
+        match row.get("observed") {
+            base::Value::Json(json) => serde_json::from_value(json.clone()).unwrap_or_default(),
+            _ => Seen::default(),
+        }
+    }
+}
+
+/// Turns a server's power and tells its host. Gives the generation that carries the intent.
+pub(crate) struct SetPower {
+    pub server: String,
+    pub on: bool,
+    pub force: bool,
+    pub timeout: i64,
+    pub status: &'static str,
+    pub restart: bool,
+}
+
+impl Step<Compute> for SetPower {
+    const NAME: &'static str = "set power";
+    const NO_UNDO: &'static str = "the task's end says what the server's state is; power is intent of its own";
+    type Out = i64;
+
+    async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<i64> {
+        let row = intent::server_row(tx, &self.server).await?;
+        let host = row.text("host_id").to_string();
+        let now = tx.now();
+        let row = intent::change(tx, row, |r| {
+            let generation = r.int("generation") + 1;
+            r.set("generation", generation);
+            r.set("power", if self.on { "on" } else { "off" });
+            r.set("force_stop", self.force);
+            r.set("stop_timeout", self.timeout);
+            r.set("status", self.status);
+            r.set("status_reason", "");
+            if self.restart {
+                let restarts = r.int("restarts") + 1;
+                r.set("restarts", restarts);
+            }
+            if self.on {
+                let starts = r.int("starts") + 1;
+                r.set("starts", starts);
+                r.set("last_start_at", now);
+            }
+        })
+        .await?;
+        intent::touch_host(tx, &host).await?;
+        Ok(row.int("generation"))
+    }
+}
+
+/// Waits until the host says that a server is in a state, for a generation at least this.
+pub(crate) struct Reached {
+    pub server: String,
+    pub generation: i64,
+    pub state: GuestState,
+    pub deadline: Duration,
+}
+
+impl Wait<Compute> for Reached {
+    const NAME: &'static str = "wait for host";
+    type Out = ();
+
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Owned(format!("wait until {}", word(self.state)))
+    }
+    fn watches(&self) -> Vec<(String, String)> {
+        vec![("server".into(), self.server.clone())]
+    }
+    fn deadline(&self) -> Option<Duration> {
+        Some(self.deadline)
+    }
+    fn late(&self) -> Error {
+        err!(Timeout, "the host did not report the server as {} in time; look at the host's agent", word(self.state))
+    }
+    async fn poll(&self, _: &Compute, tx: &mut Tx) -> Result<Polled<()>> {
+        let row = intent::server_row(tx, &self.server).await?;
+        let seen = Seen::of(&row);
+        if seen.generation < self.generation {
+            return Ok(Polled::Pending);
+        }
+        if seen.state == self.state {
+            return Ok(Polled::Ready(()));
+        }
+        if seen.state == GuestState::Failed {
+            return Err(err!(InsufficientResource, "the host could not do it: {}", seen.error));
+        }
+        Ok(Polled::Pending)
+    }
+}
+
+fn word(state: GuestState) -> &'static str {
+    match state {
+        GuestState::Running => "running",
+        GuestState::Stopped => "stopped",
+        GuestState::Absent => "gone",
+        _ => "settled",
+    }
+}
+
+/// Waits until disks are ready, or gone.
+pub(crate) struct Disks {
+    pub ids: Vec<String>,
+    /// Gone instead of ready.
+    pub gone: bool,
+    pub deadline: Duration,
+}
+
+impl Wait<Compute> for Disks {
+    const NAME: &'static str = "wait for disks";
+    type Out = ();
+
+    fn watches(&self) -> Vec<(String, String)> {
+        self.ids.iter().map(|id| ("disk".to_string(), id.clone())).collect()
+    }
+    fn deadline(&self) -> Option<Duration> {
+        Some(self.deadline)
+    }
+    fn late(&self) -> Error {
+        err!(Timeout, "the host did not report the disks as {} in time; look at the host's agent", if self.gone { "gone" } else { "ready" })
+    }
+    async fn poll(&self, _: &Compute, tx: &mut Tx) -> Result<Polled<()>> {
+        let rows: Vec<api_compute::Disk> = tx.list(Cond::is_in("id", self.ids.iter().map(String::as_str))).await?;
+        let mut done = 0;
+        let mut percent = 0;
+        for disk in &rows {
+            if disk.status.status == "alloc_failed" && !self.gone {
+                return Err(err!(InsufficientResource, "disk {} could not be made: {}", disk.meta.name, disk.status_reason));
+            }
+            percent += disk.status.progress;
+            let there = disk.status.status == "ready";
+            if (self.gone && disk.meta.deleted) || (!self.gone && there) {
+                done += 1;
+            }
+        }
+        if done == rows.len() {
+            return Ok(Polled::Ready(()));
+        }
+        Ok(Polled::Progress(percent / rows.len().max(1) as i64))
+    }
+}
+
+/// Marks a server as settled.
+pub(crate) struct Settle {
+    pub server: String,
+    pub status: &'static str,
+    pub power: &'static str,
+}
+
+impl Step<Compute> for Settle {
+    const NAME: &'static str = "settle";
+    const NO_UNDO: &'static str = "it writes down what was observed";
+    type Out = ();
+
+    async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {
+        let row = intent::server_row(tx, &self.server).await?;
+        intent::change(tx, row, |r| {
+            r.set("status", self.status);
+            r.set("power_states", self.power);
+            r.set("progress", 100);
+        })
+        .await
+        .map(drop)
+    }
+}
+
+/// Marks a server after its task failed.
+pub(crate) async fn failed(tx: &mut Tx, server: &str, status: &str, error: &Error) -> Result<()> {
+    let Some(row) = tx.one(<api_compute::Server as base::Resource>::facts(), server).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
+    let ctx = base::Ctx::platform("task");
+    let row = intent::change(tx, row, |r| {
+        r.set("status", status);
+        r.set("status_reason", error.to_string());
+    })
+    .await?;
+    resource::audit(tx, &ctx, &row, status, error.to_string()).await
+}

@@ -1,0 +1,362 @@
+//! The pure part: from a snapshot and a request to ranked candidates and a reason for every host that is not one.
+
+use crate::{HostView, Snapshot, StorageView};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A disk to be put somewhere.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskWish {
+    /// MiB.
+    pub size: i64,
+    /// Storage type; empty: any.
+    pub backend: String,
+    /// Exactly this storage; empty: any.
+    pub storage_id: String,
+    pub medium: String,
+}
+
+/// An interface to be plugged in somewhere.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetWish {
+    /// Exactly this network; empty: one that takes servers by itself.
+    pub network_id: String,
+    pub wire_id: String,
+}
+
+/// A server to be placed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Request {
+    pub vcpu_count: i64,
+    /// MiB.
+    pub vmem_size: i64,
+    pub disks: Vec<DiskWish>,
+    pub nets: Vec<NetWish>,
+    /// Empty: `hypervisor`.
+    pub host_type: String,
+    pub os_arch: String,
+    pub prefer_host: String,
+    pub prefer_zone: String,
+    /// Whose the server is: decides which networks it may land on by itself.
+    pub project_id: String,
+    pub domain_id: String,
+}
+
+/// A host that can take it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub host_id: String,
+    pub name: String,
+    pub zone_id: String,
+    /// Storage of each disk.
+    pub storages: Vec<String>,
+    /// Network of each interface.
+    pub networks: Vec<String>,
+    /// Higher is better.
+    pub score: i64,
+}
+
+/// Why a host cannot take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Disabled,
+    Offline,
+    Maintenance,
+    Type(String),
+    NotPreferred,
+    Zone,
+    Architecture(String),
+    Cpu { free: i64 },
+    Memory { free: i64 },
+    /// No storage for the disk at this position, of this many MiB; the most any fitting storage has.
+    Storage { disk: usize, free: i64 },
+    /// The network of the interface at this position is not on any of its wires.
+    Network { nic: usize },
+    /// No address is left for the interface at this position.
+    Addresses { nic: usize },
+}
+
+impl Refusal {
+    /// A sentence without the host's name; numbers say what would do.
+    pub fn text(&self, r: &Request) -> String {
+        match self {
+            Refusal::Disabled => "it is disabled".into(),
+            Refusal::Offline => "its agent is offline".into(),
+            Refusal::Maintenance => "it is under maintenance".into(),
+            Refusal::Type(t) => format!("its type is {t}"),
+            Refusal::NotPreferred => "another host was asked for".into(),
+            Refusal::Zone => "it is in another zone".into(),
+            Refusal::Architecture(a) => format!("its architecture is {a}"),
+            Refusal::Cpu { free } => format!("{} processors wanted, {free} free", r.vcpu_count),
+            Refusal::Memory { free } => format!("{} MiB of memory wanted, {free} free", r.vmem_size),
+            Refusal::Storage { disk, free } => {
+                format!("no storage for disk {disk}: {} MiB wanted, at most {free} free", r.disks.get(*disk).map_or(0, |d| d.size))
+            }
+            Refusal::Network { nic } => format!("the network of interface {nic} is not on its wires"),
+            Refusal::Addresses { nic } => format!("no free address for interface {nic}"),
+        }
+    }
+
+    /// The word reasons are counted by.
+    fn class(&self) -> &'static str {
+        match self {
+            Refusal::Disabled => "disabled",
+            Refusal::Offline => "offline",
+            Refusal::Maintenance => "under maintenance",
+            Refusal::Type(_) => "of another type",
+            Refusal::NotPreferred => "not the one asked for",
+            Refusal::Zone => "in another zone",
+            Refusal::Architecture(_) => "of another architecture",
+            Refusal::Cpu { .. } => "without enough processors",
+            Refusal::Memory { .. } => "without enough memory",
+            Refusal::Storage { .. } => "without enough storage",
+            Refusal::Network { .. } => "not on the network",
+            Refusal::Addresses { .. } => "without a free address",
+        }
+    }
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Best first.
+    pub candidates: Vec<Candidate>,
+    /// Host name and reason, for every other host.
+    pub refusals: Vec<(String, Refusal)>,
+}
+
+/// How many hosts an explanation names one by one.
+const NAMED: usize = 10;
+
+impl Outcome {
+    /// Why there is no candidate, in words: counted by reason, and the first hosts by name.
+    pub fn explain(&self, request: &Request) -> String {
+        if self.refusals.is_empty() {
+            return "there are no hosts; add one with wolke host".into();
+        }
+        let mut by_reason: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, refusal) in &self.refusals {
+            *by_reason.entry(refusal.class()).or_default() += 1;
+        }
+        let summary: Vec<String> = by_reason.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        let named: Vec<String> = self.refusals.iter().take(NAMED).map(|(host, refusal)| format!("{host}: {}", refusal.text(request))).collect();
+        let more = if self.refusals.len() > NAMED { format!("; and {} more", self.refusals.len() - NAMED) } else { String::new() };
+        format!("{} hosts, {} ({}{more})", self.refusals.len(), summary.join(", "), named.join("; "))
+    }
+}
+
+/// Ranks the hosts that can take the request; says of every other why it cannot.
+pub fn place(snapshot: &Snapshot, request: &Request, limit: usize) -> Outcome {
+    let mut out = Outcome::default();
+    let mut fit: Vec<(i64, &HostView)> = Vec::new();
+    for host in snapshot.hosts.values() {
+        match admit(snapshot, host, request) {
+            Ok(()) => fit.push((score(host, request), host)),
+            Err(refusal) => out.refusals.push((host.name.clone(), refusal)),
+        }
+    }
+    // Ties go by id, so that the same snapshot gives the same answer.
+    let order = |a: &(i64, &HostView), b: &(i64, &HostView)| b.0.cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id));
+    if fit.len() > limit && limit > 0 {
+        fit.select_nth_unstable_by(limit - 1, order);
+        fit.truncate(limit);
+    }
+    fit.sort_unstable_by(order);
+    for (score, host) in fit {
+        match (storages(host, request), networks(snapshot, host, request)) {
+            (Ok(storages), Ok(networks)) => out.candidates.push(Candidate {
+                host_id: host.id.clone(),
+                name: host.name.clone(),
+                zone_id: host.zone_id.clone(),
+                storages,
+                networks,
+                score,
+            }),
+            (Err(refusal), _) | (_, Err(refusal)) => out.refusals.push((host.name.clone(), refusal)),
+        }
+    }
+    out
+}
+
+fn admit(snapshot: &Snapshot, host: &HostView, r: &Request) -> Result<(), Refusal> {
+    let kind = if r.host_type.is_empty() { "hypervisor" } else { &r.host_type };
+    if host.host_type != kind {
+        return Err(Refusal::Type(host.host_type.clone()));
+    }
+    if !r.prefer_host.is_empty() && host.id != r.prefer_host {
+        return Err(Refusal::NotPreferred);
+    }
+    if !r.prefer_zone.is_empty() && host.zone_id != r.prefer_zone {
+        return Err(Refusal::Zone);
+    }
+    if !host.enabled {
+        return Err(Refusal::Disabled);
+    }
+    if !host.online {
+        return Err(Refusal::Offline);
+    }
+    if host.maintenance {
+        return Err(Refusal::Maintenance);
+    }
+    if !r.os_arch.is_empty() && !host.architecture.is_empty() && host.architecture != r.os_arch {
+        return Err(Refusal::Architecture(host.architecture.clone()));
+    }
+    let cpu = host.cpu_capacity - host.cpu_commit;
+    if cpu < r.vcpu_count {
+        return Err(Refusal::Cpu { free: cpu });
+    }
+    let mem = host.mem_capacity - host.mem_commit;
+    if mem < r.vmem_size {
+        return Err(Refusal::Memory { free: mem });
+    }
+    storages(host, r)?;
+    networks(snapshot, host, r).map(drop)
+}
+
+/// The emptier after placement the better: spreads load, keeps room for large servers everywhere.
+fn score(host: &HostView, r: &Request) -> i64 {
+    let share = |free: i64, all: i64| if all > 0 { free.max(0) * 1000 / all } else { 0 };
+    share(host.cpu_capacity - host.cpu_commit - r.vcpu_count, host.cpu_capacity) + share(host.mem_capacity - host.mem_commit - r.vmem_size, host.mem_capacity)
+}
+
+/// A storage for each disk: the one with most room left, counting the disks already put there.
+fn storages(host: &HostView, r: &Request) -> Result<Vec<String>, Refusal> {
+    let mut out: Vec<String> = Vec::with_capacity(r.disks.len());
+    for (i, disk) in r.disks.iter().enumerate() {
+        let taken = |id: &str| out.iter().zip(&r.disks).filter(|(s, _)| *s == id).map(|(_, d)| d.size).sum::<i64>();
+        let fits = |s: &&StorageView| {
+            s.usable
+                && (disk.storage_id.is_empty() || s.id == disk.storage_id)
+                && (disk.backend.is_empty() || s.storage_type == disk.backend)
+                && (disk.medium.is_empty() || s.medium == disk.medium)
+        };
+        let best = host.storages.iter().filter(fits).map(|s| (s.free - taken(&s.id), s)).max_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.id.cmp(&a.1.id)));
+        match best {
+            Some((free, storage)) if free >= disk.size => out.push(storage.id.clone()),
+            other => return Err(Refusal::Storage { disk: i, free: other.map_or(0, |(free, _)| free.max(0)) }),
+        }
+    }
+    Ok(out)
+}
+
+fn networks(snapshot: &Snapshot, host: &HostView, r: &Request) -> Result<Vec<String>, Refusal> {
+    let mut out: Vec<String> = Vec::with_capacity(r.nets.len());
+    for (nic, wish) in r.nets.iter().enumerate() {
+        let taken = |id: &str| out.iter().filter(|o| *o == id).count() as i64;
+        if !wish.network_id.is_empty() {
+            let Some(net) = snapshot.networks.get(&wish.network_id) else { return Err(Refusal::Network { nic }) };
+            if !host.wires.contains(&net.wire_id) {
+                return Err(Refusal::Network { nic });
+            }
+            if net.free - taken(&net.id) < 1 {
+                return Err(Refusal::Addresses { nic });
+            }
+            out.push(net.id.clone());
+            continue;
+        }
+        let reachable = || {
+            snapshot.networks.values().filter(|n| {
+                n.takes_servers
+                    && host.wires.contains(&n.wire_id)
+                    && (wish.wire_id.is_empty() || n.wire_id == wish.wire_id)
+                    && (n.public || n.project_id == r.project_id)
+            })
+        };
+        // Networks marked for it come first; then the one with most room.
+        let best = reachable().filter(|n| n.free - taken(&n.id) > 0).max_by(|a, b| (a.auto, a.free).cmp(&(b.auto, b.free)).then_with(|| b.id.cmp(&a.id)));
+        match best {
+            Some(net) => out.push(net.id.clone()),
+            None if reachable().next().is_some() => return Err(Refusal::Addresses { nic }),
+            None => return Err(Refusal::Network { nic }),
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NetView;
+
+    fn host(id: &str) -> HostView {
+        HostView {
+            id: id.into(),
+            name: id.into(),
+            zone_id: "z".into(),
+            host_type: "hypervisor".into(),
+            enabled: true,
+            online: true,
+            cpu_capacity: 64,
+            mem_capacity: 8192,
+            storages: vec![StorageView { id: format!("s-{id}"), storage_type: "local".into(), medium: "ssd".into(), free: 20_480, usable: true }],
+            wires: vec!["w".into()],
+            ..HostView::default()
+        }
+    }
+
+    fn world() -> Snapshot {
+        let mut s = Snapshot::default();
+        for id in ["a", "b"] {
+            s.hosts.insert(id.into(), host(id));
+        }
+        s.networks.insert("n".into(), NetView { id: "n".into(), wire_id: "w".into(), free: 2, takes_servers: true, public: true, ..NetView::default() });
+        s
+    }
+
+    fn request() -> Request {
+        Request {
+            vcpu_count: 1,
+            vmem_size: 1024,
+            disks: vec![DiskWish { size: 10_240, ..DiskWish::default() }],
+            nets: vec![NetWish { network_id: "n".into(), ..NetWish::default() }],
+            ..Request::default()
+        }
+    }
+
+    fn check(change: impl Fn(&mut Snapshot, &mut Request), want: Result<&str, Refusal>) {
+        let (mut s, mut r) = (world(), request());
+        change(&mut s, &mut r);
+        let out = place(&s, &r, 5);
+        match want {
+            Ok(first) => assert_eq!(out.candidates.first().map(|c| c.host_id.as_str()), Some(first), "{:?}", out.refusals),
+            Err(refusal) => {
+                assert!(out.candidates.is_empty(), "{:?}", out.candidates);
+                assert!(out.refusals.iter().any(|(_, r)| *r == refusal), "{:?}", out.refusals);
+                assert!(out.explain(&r).starts_with("2 hosts"), "{}", out.explain(&r));
+            }
+        }
+    }
+
+    fn all(s: &mut Snapshot, f: impl Fn(&mut HostView)) {
+        s.hosts.values_mut().for_each(f);
+    }
+
+    #[test]
+    fn cases() {
+        check(|_, _| {}, Ok("a"));
+        check(|s, _| s.hosts.get_mut("a").unwrap().mem_commit = 4096, Ok("b"));
+        check(|_, r| r.prefer_host = "b".into(), Ok("b"));
+        check(|s, _| all(s, |h| h.enabled = false), Err(Refusal::Disabled));
+        check(|s, _| all(s, |h| h.online = false), Err(Refusal::Offline));
+        check(|s, _| all(s, |h| h.maintenance = true), Err(Refusal::Maintenance));
+        check(|_, r| r.vcpu_count = 65, Err(Refusal::Cpu { free: 64 }));
+        check(|_, r| r.vmem_size = 9000, Err(Refusal::Memory { free: 8192 }));
+        check(|_, r| r.disks[0].size = 30_000, Err(Refusal::Storage { disk: 0, free: 20_480 }));
+        check(|_, r| r.disks = vec![r.disks[0].clone(), r.disks[0].clone(), r.disks[0].clone()], Err(Refusal::Storage { disk: 2, free: 0 }));
+        check(|_, r| r.disks[0].backend = "rbd".into(), Err(Refusal::Storage { disk: 0, free: 0 }));
+        check(|s, _| all(s, |h| h.wires.clear()), Err(Refusal::Network { nic: 0 }));
+        check(|s, _| s.networks.get_mut("n").unwrap().free = 0, Err(Refusal::Addresses { nic: 0 }));
+        check(|_, r| r.nets[0].network_id = String::new(), Ok("a"));
+        check(|_, r| r.nets = vec![NetWish::default(); 3], Err(Refusal::Addresses { nic: 2 }));
+        check(|_, r| r.prefer_zone = "other".into(), Err(Refusal::Zone));
+        check(|_, r| r.host_type = "baremetal".into(), Err(Refusal::Type("hypervisor".into())));
+    }
+
+    #[test]
+    fn no_hosts_is_said() {
+        assert!(place(&Snapshot::default(), &request(), 5).explain(&request()).contains("no hosts"));
+    }
+}

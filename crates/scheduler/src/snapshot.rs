@@ -1,0 +1,223 @@
+//! What the scheduler knows: hosts, their storages and wires, and networks, kept in step by the change feed.
+
+use crate::{Outcome, Request, place};
+use api_compute::{Host, HostStorage, NetInterface, Network, Storage};
+use base::Result;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
+use store::{Cond, Db, Read};
+
+#[derive(Clone, Debug, Default)]
+pub struct HostView {
+    pub id: String,
+    pub name: String,
+    pub zone_id: String,
+    pub host_type: String,
+    pub architecture: String,
+    pub enabled: bool,
+    pub online: bool,
+    pub maintenance: bool,
+    pub status: String,
+    pub cpu_capacity: i64,
+    pub cpu_commit: i64,
+    pub cpu_reserved: i64,
+    pub mem_capacity: i64,
+    pub mem_commit: i64,
+    pub mem_reserved: i64,
+    pub storages: Vec<StorageView>,
+    /// Wires it is plugged into.
+    pub wires: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct StorageView {
+    pub id: String,
+    pub storage_type: String,
+    pub medium: String,
+    /// MiB that may still be given.
+    pub free: i64,
+    pub usable: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct NetView {
+    pub id: String,
+    pub wire_id: String,
+    pub project_id: String,
+    pub free: i64,
+    pub public: bool,
+    /// Marked for servers that name no network.
+    pub auto: bool,
+    /// A network of guests, and available.
+    pub takes_servers: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub hosts: BTreeMap<String, HostView>,
+    pub networks: HashMap<String, NetView>,
+}
+
+/// Keeps a snapshot in memory and answers requests from it.
+pub struct Scheduler {
+    db: Db,
+    state: RwLock<Snapshot>,
+    cursor: tokio::sync::Mutex<i64>,
+}
+
+impl Scheduler {
+    /// Reads everything once.
+    pub async fn start(db: Db) -> Result<Scheduler> {
+        let cursor = db.feed().head().await?;
+        let scheduler = Scheduler { db, state: RwLock::default(), cursor: tokio::sync::Mutex::new(cursor) };
+        scheduler.reload(None).await?;
+        Ok(scheduler)
+    }
+
+    /// Follows the feed until the process ends.
+    pub async fn follow(&self) -> Result<()> {
+        loop {
+            let at = *self.cursor.lock().await;
+            self.db.feed().wait(at, Duration::from_secs(30)).await?;
+            self.catch_up().await?;
+        }
+    }
+
+    /// Takes in everything committed so far: an answer after this knows of every commit before it.
+    pub async fn catch_up(&self) -> Result<()> {
+        let mut cursor = self.cursor.lock().await;
+        loop {
+            let batch = self.db.feed().after(*cursor, 1000).await?;
+            if batch.lost {
+                *cursor = batch.cursor;
+                self.reload(None).await?;
+                continue;
+            }
+            if batch.changes.is_empty() {
+                return Ok(());
+            }
+            let (mut hosts, mut networks) = (HashSet::new(), HashSet::new());
+            let mut storages = HashSet::new();
+            for (_, _, change) in &batch.changes {
+                match change.kind.as_str() {
+                    "host" => hosts.insert(change.id.clone()),
+                    "storage" => storages.insert(change.id.clone()),
+                    "network" => networks.insert(change.id.clone()),
+                    _ => false,
+                };
+            }
+            if !storages.is_empty() {
+                let mut db = &self.db;
+                let ties: Vec<HostStorage> = db.list(Cond::is_in("storage_id", storages)).await?;
+                hosts.extend(ties.into_iter().map(|t| t.host_id));
+            }
+            self.load_hosts(Some(&hosts)).await?;
+            self.load_networks(Some(&networks)).await?;
+            *cursor = batch.cursor;
+        }
+    }
+
+    async fn reload(&self, only: Option<&HashSet<String>>) -> Result<()> {
+        self.load_hosts(only).await?;
+        self.load_networks(only).await
+    }
+
+    async fn load_hosts(&self, only: Option<&HashSet<String>>) -> Result<()> {
+        if only.is_some_and(HashSet::is_empty) {
+            return Ok(());
+        }
+        let among = |column: &'static str| only.map_or(Cond::True, |ids| Cond::is_in(column, ids.iter().map(String::as_str)));
+        let live = || Cond::eq("deleted", false);
+        let mut db = &self.db;
+        let hosts: Vec<Host> = db.list(live().and(among("id"))).await?;
+        let ties: Vec<HostStorage> = db.list(live().and(among("host_id"))).await?;
+        let nics: Vec<NetInterface> = db.list(live().and(among("host_id"))).await?;
+        let ids: HashSet<&str> = ties.iter().map(|t| t.storage_id.as_str()).collect();
+        let storages: HashMap<String, Storage> = db.list::<Storage>(live().and(Cond::is_in("id", ids))).await?.into_iter().map(|s| (s.meta.id.clone(), s)).collect();
+        let mut by_host: HashMap<&str, (Vec<StorageView>, Vec<String>)> = HashMap::new();
+        for tie in &ties {
+            if let Some(s) = storages.get(&tie.storage_id) {
+                let view = StorageView {
+                    id: s.meta.id.clone(),
+                    storage_type: s.storage_type.clone(),
+                    medium: s.medium_type.clone(),
+                    free: s.virtual_limit - s.used_capacity,
+                    usable: s.enabled.enabled && s.status.status == "online",
+                };
+                by_host.entry(&tie.host_id).or_default().0.push(view);
+            }
+        }
+        for nic in &nics {
+            by_host.entry(&nic.host_id).or_default().1.push(nic.wire_id.clone());
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match only {
+            None => state.hosts.clear(),
+            Some(ids) => ids.iter().for_each(|id| drop(state.hosts.remove(id))),
+        }
+        for host in hosts {
+            let (storages, wires) = by_host.remove(host.meta.id.as_str()).unwrap_or_default();
+            let view = HostView {
+                online: host.host_status == "online",
+                maintenance: host.is_maintenance,
+                enabled: host.enabled.enabled,
+                status: host.status.status,
+                cpu_capacity: host.cpu_capacity,
+                cpu_commit: host.cpu_commit,
+                cpu_reserved: host.cpu_reserved,
+                mem_capacity: host.mem_capacity,
+                mem_commit: host.mem_commit,
+                mem_reserved: host.mem_reserved,
+                host_type: host.host_type,
+                architecture: host.cpu_architecture,
+                zone_id: host.zone_id,
+                name: host.meta.name,
+                id: host.meta.id,
+                storages,
+                wires,
+            };
+            state.hosts.insert(view.id.clone(), view);
+        }
+        Ok(())
+    }
+
+    async fn load_networks(&self, only: Option<&HashSet<String>>) -> Result<()> {
+        if only.is_some_and(HashSet::is_empty) {
+            return Ok(());
+        }
+        let among = only.map_or(Cond::True, |ids| Cond::is_in("id", ids.iter().map(String::as_str)));
+        let mut db = &self.db;
+        let networks: Vec<Network> = db.list(Cond::eq("deleted", false).and(among)).await?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match only {
+            None => state.networks.clear(),
+            Some(ids) => ids.iter().for_each(|id| drop(state.networks.remove(id))),
+        }
+        for n in networks {
+            let view = NetView {
+                wire_id: n.wire_id,
+                project_id: n.owned.tenant_id,
+                free: n.size - n.used,
+                public: n.shared.is_public,
+                auto: n.is_auto_alloc == Some(true),
+                takes_servers: n.server_type == "guest" && n.status.status == "available",
+                id: n.meta.id,
+            };
+            state.networks.insert(view.id.clone(), view);
+        }
+        Ok(())
+    }
+
+    /// The best hosts for a request, at most `limit`, from what is known now.
+    pub fn place(&self, request: &Request, limit: usize) -> Outcome {
+        place(&self.state.read().unwrap_or_else(PoisonError::into_inner), request, limit)
+    }
+
+    /// Lets a reader look at the snapshot.
+    pub fn with<T>(&self, f: impl FnOnce(&Snapshot) -> T) -> T {
+        f(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
