@@ -11,6 +11,9 @@ use base::{Error, Json, Result, Timestamp};
 use std::time::Duration;
 use store::{set, work};
 
+/// Name of the point of no return in the journal.
+pub(crate) const COMMIT: &str = "point of no return";
+
 /// Attempts of one step so far.
 pub(crate) struct Attempts {
     pub name: String,
@@ -267,7 +270,7 @@ impl<E: Send + Sync + 'static> Flow<E> {
 
     pub(crate) async fn commit(&self) -> Result<()> {
         let run = &*self.run;
-        let name = "point of no return";
+        let name = COMMIT;
         let begun = match self.entry(name)? {
             Entry::Done(_) => return Ok(()),
             Entry::Failed(error) => return Err(error),

@@ -81,6 +81,16 @@ pub(crate) async fn drive<E: Send + Sync + 'static>(core: Arc<Core<E>>, row: Tas
     .await;
 }
 
+/// A panic in what an author wrote is an error like others: the task is undone.
+pub(crate) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+        let words = words.unwrap_or_default();
+        tracing::error!(panic = words, "the code of a task panicked");
+        Err(Error::internal(format!("panic: {words}")))
+    })
+}
+
 async fn to_the_end<E: Send + Sync + 'static>(run: &Arc<Run<E>>, kind: &Kind<E>) {
     let row = run.row();
     let body = match (kind.body)(row.facts.params.clone()) {
@@ -88,14 +98,7 @@ async fn to_the_end<E: Send + Sync + 'static>(run: &Arc<Run<E>>, kind: &Kind<E>)
         Err(e) => match run.stick(REPLAY, 1, &e).await {},
     };
     let flow = Flow::new(run.clone());
-    let result = match AssertUnwindSafe(body.run(&flow)).catch_unwind().await {
-        Ok(result) => result,
-        Err(panic) => {
-            let words = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-            tracing::error!(panic = words, "the body of a task panicked");
-            Err(Error::internal(format!("panic: {}", words.unwrap_or_default())))
-        }
-    };
+    let result = caught(body.run(&flow)).await;
     if run.undoing().is_none() {
         match result {
             Ok(out) => match complete(run, out).await {
@@ -156,7 +159,7 @@ async fn fail<E: Send + Sync + 'static>(run: &Run<E>, body: Arc<dyn Body<E>>) {
                 start::release(tx, id).await
             })
         });
-        match written.await {
+        match caught(written).await {
             Ok(Written::Done(())) => break,
             Ok(Written::Lost) => match run.lose().await {},
             Ok(Written::Cancelled) => run.turn(error).await,

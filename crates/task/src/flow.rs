@@ -182,9 +182,8 @@ impl<E: Send + Sync + 'static> Flow<E> {
 
     /// Waits for a while, over crashes.
     pub async fn sleep(&self, name: &str, duration: Duration) -> Result<()> {
-        let now = self.run.core.now();
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        let at = self.decide(&format!("{name}.at"), || now.plus_millis(millis).micros()).await?;
+        let at = self.decide(&format!("{name}.at"), || self.run.core.now().plus_millis(millis).micros()).await?;
         self.until(name, Timestamp(at)).await
     }
 

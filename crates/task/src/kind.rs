@@ -134,6 +134,11 @@ pub trait Wait<E>: Send + Sync {
         Duration::from_secs(60)
     }
 
+    /// A time at which it is worth looking, if one is known.
+    fn due(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Looks, and writes nothing: the transaction is rolled back unless the answer is `Ready`.
     fn poll(&self, env: &E, tx: &mut Tx) -> impl Future<Output = Result<Polled<Self::Out>>> + Send;
 }
@@ -175,8 +180,8 @@ impl<E: Sync> Wait<E> for Until {
     fn watches(&self) -> Vec<(String, String)> {
         Vec::new()
     }
-    fn every(&self) -> Duration {
-        Duration::from_hours(1)
+    fn due(&self) -> Option<Timestamp> {
+        Some(self.at)
     }
     async fn poll(&self, _: &E, tx: &mut Tx) -> Result<Polled<()>> {
         Ok(if tx.now() >= self.at { Polled::Ready(()) } else { Polled::Pending })

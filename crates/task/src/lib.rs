@@ -21,6 +21,7 @@ mod operate;
 mod row;
 mod run;
 mod start;
+pub mod testing;
 mod undo;
 mod wait;
 mod waits;

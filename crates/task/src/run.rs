@@ -433,8 +433,11 @@ impl<E: Send + Sync> Run<E> {
             Verdict::Twice => Ok(true),
             Verdict::Cancel => {
                 let id = &self.id;
-                self.core.db.tx(|tx| work(async move { operate::cancel(tx, id).await })).await?;
-                Ok(false)
+                match self.core.db.tx(|tx| work(async move { operate::cancel(tx, id).await })).await {
+                    // Too late, as it may be for people.
+                    Err(e) if e.class() == base::Class::InvalidStatus => Ok(false),
+                    other => other.map(|()| false),
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The way back: undos on a stack, done in reverse, each journaled, each tried until it works or an operator has to look.
 
+use crate::drive::caught;
 use crate::hook::Moment;
 use crate::kind::{Call, Step, cancelled};
 use crate::run::{Run, Written, record, rollback};
@@ -69,7 +70,7 @@ pub(crate) async fn run_undos<E: Send + Sync + 'static>(run: &Run<E>, stack: &St
             attempts += 1;
             let row = StepRow { ended_at: Some(run.core.now()), ..run.begin(Phase::Undo, name, state::DONE, started, attempts) };
             let result = match run.at(Phase::Undo, name, Moment::Before).await {
-                Ok(twice) => entry.how.undo(run, &row, twice).await,
+                Ok(twice) => caught(entry.how.undo(run, &row, twice)).await,
                 Err(e) => Err(e),
             };
             match result {

@@ -7,7 +7,7 @@ use crate::kind::{Polled, Probe, Wait};
 use crate::run::{Fence, Run, Written, record, rollback};
 use crate::waits::{CANCEL, Watched};
 use crate::{Phase, StepRow, row, state, status};
-use base::{Error, Result};
+use base::{Error, Result, Timestamp};
 use futures_util::future::BoxFuture;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -27,6 +27,9 @@ pub(crate) trait Look<E>: Send + Sync {
     fn deadline(&self) -> Option<Duration>;
     fn late(&self) -> Error;
     fn every(&self) -> Duration;
+    fn due(&self) -> Option<Timestamp> {
+        None
+    }
     fn look<'a>(&'a self, run: &'a Run<E>, done: StepRow) -> BoxFuture<'a, Result<Written<Seen>>>;
 }
 
@@ -57,7 +60,7 @@ impl<E: Send + Sync + 'static> Flow<E> {
                 Ok(()) => look.look(run, attempts.row(run, state::DONE)).await,
                 Err(e) => Err(e),
             };
-            let mut pause = look.every();
+            let mut pause = run.core.jitter(look.every());
             let mut moved = begun.is_none();
             match result {
                 Ok(Written::Done(Seen::Ready(row))) => break row,
@@ -90,18 +93,22 @@ impl<E: Send + Sync + 'static> Flow<E> {
                 }
                 begun = Some(note.clone());
             }
+            let now = run.core.now();
+            let micros = |n: i64| Duration::from_micros(u64::try_from(n).unwrap_or(0));
             if let Some(deadline) = look.deadline() {
-                let waited = u64::try_from(run.core.now().since(attempts.started)).unwrap_or(0);
-                let left = deadline.saturating_sub(Duration::from_micros(waited));
+                let left = deadline.saturating_sub(micros(now.since(attempts.started)));
                 if left.is_zero() {
                     break run.give_up(&attempts, look.late()).await?;
                 }
                 pause = pause.min(left);
             }
+            if let Some(due) = look.due() {
+                pause = pause.min(micros(due.since(now)).max(Duration::from_millis(1)));
+            }
             let _parked = run.park();
             tokio::select! {
                 () = waiting.woken.notified() => {}
-                () = tokio::time::sleep(run.core.jitter(pause)) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         };
         run.committed(Phase::Act, done.clone());
@@ -124,6 +131,9 @@ impl<E: Send + Sync + 'static, W: Wait<E>> Look<E> for ByWait<'_, W> {
     }
     fn every(&self) -> Duration {
         self.0.every()
+    }
+    fn due(&self) -> Option<Timestamp> {
+        self.0.due()
     }
 
     fn look<'a>(&'a self, run: &'a Run<E>, done: StepRow) -> BoxFuture<'a, Result<Written<Seen>>> {

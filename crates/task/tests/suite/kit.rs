@@ -1,12 +1,12 @@
 //! A small world to run tasks in: shelves with room, boxes on them, and an outside warehouse that answers calls.
 
-use base::{Ctx, Json, Resource, Result, err};
+use base::{Json, Resource, Result, err};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::{Change, ChangeOp, Cond, Db, Read, Tx, add, work};
-use task::{Call, Flow, NewTask, Options, Polled, Step, StepKey, Task, TaskRow, Tasks, Wait};
+use task::{Call, Flow, NewTask, Options, Polled, Step, StepKey, Task, Tasks, Wait};
 
 /// A shelf.
 #[derive(Clone, Debug, Default, base::Resource)]
@@ -100,7 +100,8 @@ impl Step<Env> for Place {
 
 pub async fn changed(tx: &mut Tx, id: &str) -> Result<()> {
     let (kind, id) = ("box".to_string(), id.to_string());
-    tx.emit(Change { kind, id, op: ChangeOp::Update, version: 1, domain_id: String::new(), project_id: String::new(), data: Json::Null }).await
+    tx.emit(Change { kind, id, op: ChangeOp::Update, version: 1, domain_id: String::new(), project_id: String::new(), data: Json::Null })
+        .await
 }
 
 pub struct Deliver {
@@ -183,47 +184,27 @@ pub fn store(carton: &str, shelf: &str, wait: bool, fail: bool) -> NewTask {
     NewTask::of(&input).on("box", carton, carton)
 }
 
-pub async fn fresh(url: &str) -> Db {
-    let db = Db::open(url).await.unwrap();
+pub async fn prepare(db: &Db) {
     db.migrate(&task::MIGRATIONS).await.unwrap();
     db.migrate(&MIGRATIONS).await.unwrap();
-    db.tx(|tx| work(async move { tx.insert(&Shelf { id: "s1".to_string(), used: 0, cap: 1_000_000 }.to_row()).await })).await.unwrap();
-    db
+    let shelf = |id: &str, cap| Shelf { id: id.to_string(), used: 0, cap }.to_row();
+    let (open, full) = (&shelf("s1", 1_000_000), &shelf("full", 0));
+    db.tx(|tx| {
+        work(async move {
+            tx.insert(open).await?;
+            tx.insert(full).await
+        })
+    })
+    .await
+    .unwrap();
 }
 
-pub fn quick() -> Options {
-    Options {
-        retry_first: Duration::from_millis(2),
-        retry_longest: Duration::from_millis(20),
-        undo_attempts: 5,
-        lease: Duration::from_secs(2),
-        ..Options::default()
-    }
+pub async fn fresh() -> Db {
+    let db = store::testing::sqlite().await;
+    prepare(&db).await;
+    db
 }
 
 pub fn engine(db: &Db, env: &Arc<Env>, options: Options) -> Tasks<Env> {
     Tasks::builder().kind::<Store>().options(options).build(db, env.clone())
-}
-
-pub async fn begin(db: &Db, new: NewTask) -> Result<String> {
-    let new = &new;
-    db.tx(|tx| work(async move { task::start(tx, &Ctx::platform("req-1"), new.clone()).await })).await
-}
-
-/// The task when it meets a condition; panics after a minute.
-pub async fn when(db: &Db, id: &str, what: &str, cond: impl Fn(&TaskRow) -> bool) -> TaskRow {
-    let end = tokio::time::Instant::now() + Duration::from_secs(60);
-    loop {
-        let cursor = db.feed().head().await.unwrap();
-        let row = (&mut &*db).get::<TaskRow>(id).await.unwrap().unwrap();
-        if cond(&row) {
-            return row;
-        }
-        assert!(tokio::time::Instant::now() < end, "task is not {what}: {row:?}");
-        db.feed().wait(cursor, Duration::from_millis(200)).await.unwrap();
-    }
-}
-
-pub async fn ended(db: &Db, id: &str) -> TaskRow {
-    when(db, id, "ended", TaskRow::ended).await
 }

@@ -1,4 +1,5 @@
 //! The engine against real databases.
 
 mod basic;
+mod generic;
 mod kit;
