@@ -40,8 +40,7 @@ pub fn check_duplicates(house: &House) -> Result<Report> {
 /// `skip`: `name@version`, where the version may be only its beginning (`0.10` covers 0.10.9).
 fn judge_duplicates(tree: &str, skip: &[&str]) -> Vec<Finding> {
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    // Ours have a path after the version, and may be called like somebody else's.
-    for line in tree.lines().filter(|line| !line.contains(" (/")) {
+    for line in tree.lines() {
         let mut words = line.split(' ');
         if let (Some(name), Some(version)) = (words.next(), words.next().and_then(|v| v.strip_prefix('v'))) {
             versions.entry(name).or_default().insert(version);
@@ -84,8 +83,8 @@ mod tests {
     #[test]
     fn duplicates_need_a_reason_and_reasons_a_duplicate() {
         let tree = "sha2 v0.10.9\nsha2 v0.11.1\nsha2 v0.11.1 (*)\nhttp v1.5.0\nhttp v0.0.0 (/r/crates/http)\nsyn v2.0.1 (proc-macro)\nsyn v3.0.0 (proc-macro)\n";
-        assert_eq!(judge_duplicates(tree, &["sha2@0.10", "syn@2"]), []);
-        let found: Vec<_> = judge_duplicates(tree, &["syn@2", "http@1", "sha2@0.1"]).into_iter().map(|f| f.place).collect();
+        assert_eq!(judge_duplicates(tree, &["sha2@0.10", "syn@2", "http@0.0.0"]), []);
+        let found: Vec<_> = judge_duplicates(tree, &["syn@2", "http@1", "http@0.1", "sha2@0.1"]).into_iter().map(|f| f.place).collect();
         assert_eq!(found, ["sha2", "deny.toml", "deny.toml"]);
     }
 
