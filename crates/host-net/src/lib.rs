@@ -3,11 +3,27 @@
 //! The agent (crate `host`) calls [`Network`]; nothing else does. Every method is idempotent, because the agent repeats them after a crash.
 //! The network must never touch a device it did not make: [`Network::taps`] names its own, and only those are ever removed.
 
+mod config;
+mod converge;
+mod dhcp_server;
+mod down;
+mod files;
+mod flows;
+mod metadata;
+mod nat;
+mod network;
+mod ovs;
+mod plan;
+mod run;
 mod sim;
+mod sysctl;
+mod view;
 
 use api_agent::{GuestNic, GuestSpec, NetworkSpec};
 use base::Result;
+pub use config::{Config, SwitchChoice};
 pub use futures_util::future::BoxFuture;
+pub use network::{OvsNetwork, down};
 pub use sim::SimNetwork;
 
 /// The port of one NIC.

@@ -1,0 +1,67 @@
+//! Taking everything down again.
+
+use crate::converge::is_ours;
+use crate::network::{Inner, chain};
+use crate::ovs::{self, Change, Database};
+use base::{Error, Result};
+use std::collections::BTreeSet;
+
+/// Device of the userspace datapath, left behind when its daemon was killed.
+const DATAPATH_DEVICE: &str = "ovs-netdev";
+
+impl Inner {
+    pub(crate) async fn take_down(&self) -> Result<()> {
+        let mut state = self.state.lock().await;
+        state.down = true;
+        state.answering.clear();
+        let own = self.daemons.running().await;
+        let foreign = self.daemons.foreign().await;
+        let mut shared = false;
+        for switch in own.iter().chain(&foreign) {
+            let others = self.leave(switch).await?;
+            shared |= switch.own && others;
+        }
+        if shared {
+            tracing::warn!("another platform has bridges in our Open vSwitch; its daemons stay");
+        } else {
+            self.daemons.stop().await?;
+        }
+        for tap in self.files.taps()? {
+            self.delete(&tap).await?;
+            self.files.forget_tap(&tap)?;
+        }
+        for link in self.kernel.links().await.map_err(|e| Error::internal(chain(&e)))? {
+            let orphan = link.name == DATAPATH_DEVICE && own.is_some() && !shared && foreign.is_none();
+            if link.alias == self.alias() || orphan {
+                self.delete(&link.name).await?;
+            }
+        }
+        self.filter.remove().await?;
+        self.files.remove_all(shared.then(|| self.files.ovs()).as_deref())
+    }
+
+    /// Takes our things out of a switch. True when others have bridges in it.
+    async fn leave(&self, switch: &ovs::Running) -> Result<bool> {
+        let db = Database::new(&switch.db);
+        let found = db.state().await?;
+        let ours = |name: &String| found.bridges.get(name).is_some_and(|b| is_ours(&self.config, &b.marks));
+        let mut changes = Vec::new();
+        let mut visited = BTreeSet::new();
+        for (name, row) in found.ports.iter().filter(|(_, row)| is_ours(&self.config, &row.marks)) {
+            changes.push(Change::DropPort { name: name.clone() });
+            if !ours(&row.bridge) {
+                visited.insert(row.bridge.clone());
+            }
+        }
+        changes.extend(found.bridges.keys().filter(|b| ours(b)).map(|name| Change::DropBridge { name: name.clone() }));
+        for bridge in visited {
+            ovs::delete_all(&switch.rundir, &bridge, self.config.owner()).await?;
+        }
+        db.change(&changes).await?;
+        Ok(found.bridges.keys().any(|b| !ours(b)))
+    }
+
+    async fn delete(&self, link: &str) -> Result<()> {
+        self.kernel.delete_link(link).await.map_err(|e| Error::internal(chain(&e)))
+    }
+}

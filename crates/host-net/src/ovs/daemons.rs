@@ -1,0 +1,247 @@
+//! The switch's two daemons: found running, or started as our own and kept running.
+//!
+//! Only one userspace datapath can exist per network namespace (its device is always called `ovs-netdev`), so a second platform on the same
+//! machine shares the first one's switch. Ours outlive the agent: they detach from it, and a new agent finds them by their pid files.
+
+use crate::config::SwitchChoice;
+use crate::run::{run, succeeds};
+use base::{Error, Result, err};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep};
+
+/// Longest a daemon may take to end after it was told to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Datapath {
+    Kernel,
+    Userspace,
+}
+
+impl Datapath {
+    /// `datapath_type` of a bridge.
+    pub fn name(self) -> &'static str {
+        match self {
+            Datapath::Kernel => "system",
+            Datapath::Userspace => "netdev",
+        }
+    }
+}
+
+/// A switch that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    /// Unix socket of the database.
+    pub db: PathBuf,
+    /// Directory of the bridges' management sockets.
+    pub rundir: PathBuf,
+    pub datapath: Datapath,
+    /// Started by us or an earlier agent on our directory.
+    pub own: bool,
+    pub vswitchd: u32,
+    /// None when somebody else looks after it.
+    pub ovsdb: Option<u32>,
+}
+
+/// Finds, starts and stops the daemons.
+pub(crate) struct Daemons {
+    /// Directory of our own pair: database, sockets, pid files, logs.
+    dir: PathBuf,
+    choice: SwitchChoice,
+}
+
+const DB_SERVER: &str = "ovsdb-server";
+const SWITCH: &str = "ovs-vswitchd";
+
+impl Daemons {
+    pub fn new(dir: PathBuf, choice: SwitchChoice) -> Daemons {
+        Daemons { dir, choice }
+    }
+
+    /// The switch to use, started if need be.
+    pub async fn ensure(&self) -> Result<Running> {
+        let datapath = datapath().await;
+        let own = (self.alive(DB_SERVER), self.alive(SWITCH));
+        if let (Some(ovsdb), Some(vswitchd)) = own {
+            return Ok(self.own(datapath, vswitchd, ovsdb));
+        }
+        if self.choice == SwitchChoice::Auto
+            && own.1.is_none()
+            && let Some(found) = foreign(&self.dir, datapath)
+        {
+            return Ok(found);
+        }
+        self.start(own, datapath).await
+    }
+
+    /// Our own pair if both run.
+    fn own(&self, datapath: Datapath, vswitchd: u32, ovsdb: u32) -> Running {
+        Running { db: self.dir.join("db.sock"), rundir: self.dir.clone(), datapath, own: true, vswitchd, ovsdb: Some(ovsdb) }
+    }
+
+    async fn start(&self, (ovsdb, vswitchd): (Option<u32>, Option<u32>), datapath: Datapath) -> Result<Running> {
+        fs::create_dir_all(&self.dir).map_err(|e| Error::internal(e).with_context(self.dir.display()))?;
+        if ovsdb.is_none() {
+            self.create_database().await?;
+            let remote = format!("--remote=punix:{}", self.file("db.sock"));
+            self.spawn(DB_SERVER, &[&self.file("conf.db"), &remote]).await?;
+        }
+        let db = format!("--db=unix:{}", self.file("db.sock"));
+        run("ovs-vsctl", &[&db, "--no-wait", "--timeout=30", "init"], "").await?;
+        if vswitchd.is_none() {
+            let remote = format!("unix:{}", self.file("db.sock"));
+            let mut args = vec![remote.as_str()];
+            if datapath == Datapath::Userspace {
+                args.push("--disable-system");
+            }
+            self.spawn(SWITCH, &args).await?;
+        }
+        match (self.alive(DB_SERVER), self.alive(SWITCH)) {
+            (Some(ovsdb), Some(vswitchd)) => Ok(self.own(datapath, vswitchd, ovsdb)),
+            _ => Err(err!(ServiceAbnormal, "Open vSwitch ended right after its start; see the logs in {}", self.dir.display())),
+        }
+    }
+
+    /// Made aside and moved, so that a crash leaves none or a whole one.
+    async fn create_database(&self) -> Result<()> {
+        let (path, aside) = (self.dir.join("conf.db"), self.dir.join("conf.db.new"));
+        if path.exists() {
+            return Ok(());
+        }
+        let _ = fs::remove_file(&aside);
+        run("ovsdb-tool", &["create", &aside.to_string_lossy()], "").await?;
+        fs::rename(&aside, &path).map_err(|e| Error::internal(e).with_context(path.display()))
+    }
+
+    async fn spawn(&self, daemon: &str, args: &[&str]) -> Result<()> {
+        let options = [
+            format!("--pidfile={}", self.file(&format!("{daemon}.pid"))),
+            format!("--unixctl={}", self.file(&format!("{daemon}.ctl"))),
+            format!("--log-file={}", self.file(&format!("{daemon}.log"))),
+        ];
+        // `env` because the directory of the management sockets has no option; warnings only, because nobody rotates the log.
+        let rundir = format!("OVS_RUNDIR={}", self.dir.display());
+        let mut all = vec![rundir.as_str(), daemon];
+        all.extend(args);
+        all.extend(options.iter().map(String::as_str));
+        all.extend(["--detach", "--no-chdir", "-vconsole:off", "-vsyslog:off", "-vfile:warn"]);
+        tracing::info!(daemon, dir = %self.dir.display(), "starting our own Open vSwitch daemon");
+        run("env", &all, "").await.map(drop)
+    }
+
+    /// Stops our own pair and what the datapath left, and removes its directory. Not called while others have bridges in it.
+    pub async fn stop(&self) -> Result<()> {
+        for daemon in [SWITCH, DB_SERVER] {
+            if let Some(pid) = self.alive(daemon) {
+                let ctl = self.file(&format!("{daemon}.ctl"));
+                // Asked nicely the switch takes its devices and datapath with it.
+                let cleanup: &[&str] = if daemon == SWITCH { &["--cleanup"] } else { &[] };
+                let _ = succeeds("ovs-appctl", &[&["--timeout=10", "-t", &ctl, "exit"], cleanup].concat()).await;
+                end(pid, daemon).await?;
+            }
+        }
+        match fs::remove_dir_all(&self.dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::internal(e).with_context(self.dir.display())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Our own pair, when it runs; never starts it.
+    pub async fn running(&self) -> Option<Running> {
+        let (ovsdb, vswitchd) = (self.alive(DB_SERVER)?, self.alive(SWITCH)?);
+        Some(self.own(datapath().await, vswitchd, ovsdb))
+    }
+
+    /// Somebody else's switch in this network namespace.
+    pub async fn foreign(&self) -> Option<Running> {
+        foreign(&self.dir, datapath().await)
+    }
+
+    /// Process id of one of our daemons, if it is that daemon and alive.
+    fn alive(&self, daemon: &str) -> Option<u32> {
+        let pid = fs::read_to_string(self.dir.join(format!("{daemon}.pid"))).ok()?.trim().parse().ok()?;
+        // The number may have gone to another process since.
+        let args = arguments(pid)?;
+        let ours = args.first()?.ends_with(daemon) && args.iter().any(|a| a.contains(&self.file("db.sock")));
+        (ours && !is_zombie(pid)).then_some(pid)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.dir.join(name).to_string_lossy().into_owned()
+    }
+}
+
+/// Waits for a process to end by itself, then makes it.
+async fn end(pid: u32, daemon: &str) -> Result<()> {
+    let until = Instant::now() + STOP_TIMEOUT;
+    while Path::new(&format!("/proc/{pid}")).exists() && !is_zombie(pid) {
+        if Instant::now() >= until {
+            tracing::warn!(daemon, pid, "does not stop, killing it");
+            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+            return Ok(());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// The kernel's datapath if its module is there.
+async fn datapath() -> Datapath {
+    let module = Path::new("/sys/module/openvswitch");
+    if !module.exists() && Path::new("/lib/modules").exists() {
+        // Loading is what the distribution's start script does too; without it, or without the module, userspace serves.
+        let _ = succeeds("modprobe", &["-q", "openvswitch"]).await;
+    }
+    if module.exists() { Datapath::Kernel } else { Datapath::Userspace }
+}
+
+/// A switch daemon of somebody else that lives in our network namespace.
+fn foreign(own: &Path, datapath: Datapath) -> Option<Running> {
+    let here = fs::read_link("/proc/self/ns/net").ok()?;
+    let pids = fs::read_dir("/proc").ok()?.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let mut found: Vec<Running> = pids
+        .filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim_end() == SWITCH) && !is_zombie(*pid))
+        .filter(|pid| fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|ns| ns == here))
+        .filter_map(|pid| {
+            let args = arguments(pid)?;
+            let db = PathBuf::from(args.iter().skip(1).find_map(|a| a.strip_prefix("unix:"))?);
+            let rundir = db.parent()?.to_path_buf();
+            let datapath = if args.iter().any(|a| a == "--disable-system") { Datapath::Userspace } else { datapath };
+            (rundir != own && db.exists()).then_some(Running { db, rundir, datapath, own: false, vswitchd: pid, ovsdb: None })
+        })
+        .collect();
+    // The same choice at every look, should there be several.
+    found.sort_by_key(|r| r.vswitchd);
+    found.into_iter().next()
+}
+
+fn arguments(pid: u32) -> Option<Vec<String>> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(bytes.split(|b| *b == 0).map(|a| String::from_utf8_lossy(a).into_owned()).collect())
+}
+
+fn is_zombie(pid: u32) -> bool {
+    // The state follows the name, which is in parentheses and may contain anything.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with(['Z', 'X']))
+}
+
+/// Returns when a process ends, at once if it has.
+pub(crate) async fn ended(pid: u32) {
+    let open = |pid| pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::NONBLOCK).ok();
+    let Some(fd) = open(pid) else { return };
+    #[allow(deprecated, reason = "its unsafe successor guards against descriptors that close early; an OwnedFd does not")]
+    match AsyncFd::<OwnedFd>::with_interest(fd, Interest::READABLE) {
+        Ok(fd) => drop(fd.readable().await),
+        // No room in the poller: the caller's own ticking has to do.
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,172 @@
+//! What guests see: addresses, metadata, each other, the host, the world. Real Open vSwitch, real clients.
+
+mod lab;
+
+use host_net::{Config, Network, OvsNetwork};
+use lab::{guest_spec, mac, nat_network, on_a_machine, pings, sh, try_sh};
+
+#[test]
+fn a_guest_gets_its_address_its_metadata_and_the_world() {
+    on_a_machine("a_guest_gets_its_address_its_metadata_and_the_world", async |lab| {
+        let outside = lab.outside();
+        let _who = outside.says_who_calls(8000);
+        let network = OvsNetwork::start(Config::new(lab.path("net"))).unwrap();
+        let mut first = guest_spec(5, "n", "10.0.1.5");
+        first.meta.user_data = "#!/bin/sh\necho hi\n".into();
+        let (net, guests) = (nat_network("n", "10.0.1.0/24", "10.0.1.1"), [first, guest_spec(6, "n", "10.0.1.6")]);
+        network.apply(std::slice::from_ref(&net), &guests).await.unwrap();
+        for guest in &guests {
+            let tap = network.plug(&guest.nics[0], &net, guest).await.unwrap();
+            assert_eq!((tap.ifname.as_str(), tap.vnet_hdr), (guest.nics[0].ifname.as_str(), false));
+        }
+        let (a, b) = (lab.guest("tap5", &mac(5)), lab.guest("tap6", &mac(6)));
+
+        let (client, lease) = a.dhcp();
+        let expected = [
+            ("ip", "10.0.1.5"),
+            ("mask", "24"),
+            ("router", "10.0.1.1"),
+            ("dns", "9.9.9.9"),
+            ("ntpsrv", "10.7.7.7"),
+            ("domain", "cloud.example"),
+            ("hostname", "vm-5"),
+            ("mtu", "1442"),
+            ("broadcast", "10.0.1.255"),
+            ("serverid", "10.0.1.0"),
+            ("lease", "3600"),
+            ("staticroutes", "0.0.0.0/0 10.0.1.1 169.254.169.254/32 0.0.0.0"),
+            ("opt58", "00000960"),
+            ("opt59", "00000c4e"),
+        ];
+        for (name, value) in expected {
+            assert_eq!(lease.get(name).map(String::as_str), Some(value), "{name} in {lease:?}");
+        }
+        // A client that asks again before its time, by unicast to the server it has the lease from.
+        client.signal("USR1");
+        assert_eq!(a.lease("renew", 1)["ip"], "10.0.1.5");
+        let (_other, lease) = b.dhcp();
+        assert_eq!(lease["ip"], "10.0.1.6");
+
+        assert_eq!(a.get("http://169.254.169.254/latest/meta-data/instance-id"), "200 guest-5");
+        assert_eq!(b.get("http://169.254.169.254/latest/meta-data/instance-id"), "200 guest-6");
+        assert_eq!(a.get("http://169.254.169.254/latest/meta-data/public-keys/0/openssh-key"), "200 ssh-ed25519 KEY5");
+        assert_eq!(a.get("http://169.254.169.254/latest/user-data"), "200 #!/bin/sh\necho hi\n");
+        assert!(b.get("http://169.254.169.254/latest/user-data").starts_with("404"));
+        assert!(a.get("http://169.254.169.254/openstack/latest/meta_data.json").contains(r#""uuid":"guest-5""#));
+        let token = a.sh("curl -s -m 20 -f -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token");
+        assert_eq!(
+            a.get(&format!("-H 'X-aws-ec2-metadata-token: {token}' http://169.254.169.254/latest/meta-data/local-ipv4")),
+            "200 10.0.1.5"
+        );
+
+        assert!(a.pings("10.0.1.1"), "the gateway");
+        assert!(a.pings("10.0.1.6") && b.pings("10.0.1.5"), "the neighbour");
+        assert!(pings(try_sh, "10.0.1.5"), "host to guest");
+        assert!(a.pings("192.0.2.2"), "the world");
+        assert_eq!(a.sh("socat -T20 - TCP:192.0.2.2:8000").trim(), "192.0.2.1", "under the host's address");
+
+        // Enough to find wrong checksums and wrong sizes in both directions.
+        let file = lab.path("blob");
+        sh(&format!("head -c 3000000 /dev/urandom > {}", file.display()));
+        let dir = file.parent().unwrap();
+        let _serve = (outside.serves_files(8080, dir), b.namespace.serves_files(8080, dir));
+        let original = sh(&format!("md5sum < {}", file.display()));
+        let fetch = |from: &str| format!("curl -s -f -m 60 http://{from}:8080/blob | md5sum");
+        assert_eq!(a.sh(&fetch("192.0.2.2")), original, "from the world");
+        assert_eq!(a.sh(&fetch("10.0.1.6")), original, "from the neighbour");
+        assert_eq!(sh(&fetch("10.0.1.6")), original, "guest to host");
+        network.down().await.unwrap();
+    });
+}
+
+#[test]
+fn nobody_is_somebody_else() {
+    on_a_machine("nobody_is_somebody_else", async |lab| {
+        let network = OvsNetwork::start(Config::new(lab.path("net"))).unwrap();
+        let net = nat_network("n", "10.0.1.0/24", "10.0.1.1");
+        let guests: Vec<_> = [5, 6, 7].map(|n| guest_spec(n, "n", &format!("10.0.1.{n}"))).into();
+        network.apply(std::slice::from_ref(&net), &guests).await.unwrap();
+        for guest in &guests {
+            network.plug(&guest.nics[0], &net, guest).await.unwrap();
+        }
+        let (honest, spoofer) = (lab.guest("tap5", &mac(5)), lab.guest("tap6", &mac(6)));
+        let stranger = lab.guest("tap7", "00:22:0a:ff:ff:ff");
+        honest.sh("ip addr add 10.0.1.5/24 dev eth0");
+        spoofer.sh("ip addr add 10.0.1.6/24 dev eth0 && ip addr add 10.0.1.66/24 dev eth0 && ip addr add 10.0.1.7/24 dev eth0 && ip route add 169.254.169.254 dev eth0");
+        assert!(spoofer.pings("10.0.1.5"), "under its own address");
+
+        // What arrives of the forged is counted at the receiver: nothing.
+        let capture = lab.path("capture");
+        let dump = format!("tcpdump -n -l -i eth0 -w {} --immediate-mode -U", capture.display());
+        let _dump = honest.namespace.spawn(&dump.split(' ').map(str::to_string).collect::<Vec<_>>());
+        lab::wait("tcpdump", || std::fs::metadata(&capture).is_ok_and(|m| m.len() >= 24).then_some(()));
+        assert!(!spoofer.try_sh("ping -n -c 2 -W 1 -I 10.0.1.66 10.0.1.5").status.success());
+        spoofer.try_sh("busybox arping -q -c 2 -w 3 -U -I eth0 -s 10.0.1.1 10.0.1.1");
+        spoofer.try_sh("ip -6 addr add fe80::6/64 dev eth0 nodad; ping -c 1 -W 1 -I eth0 ff02::1");
+        // A DHCP server of its own.
+        spoofer.try_sh("echo offer | socat - UDP-DATAGRAM:255.255.255.255:68,bind=:67,broadcast,so-bindtodevice=eth0");
+        assert!(spoofer.pings("10.0.1.5"), "last, so that what came before has arrived");
+        let read = |filter: &str| sh(&format!("tcpdump -n -r {} '{filter}' 2>/dev/null", capture.display()));
+        assert!(!read("icmp and host 10.0.1.6").is_empty(), "the capture works");
+        for forged in ["host 10.0.1.66", "arp and arp[14:4] = 0x0a000101", "ip6", "udp"] {
+            assert_eq!(read(&format!("ether src {} and ({forged})", mac(6))), "", "{forged}");
+        }
+
+        // Metadata of another: not by its address, not by its name.
+        assert!(spoofer.get("--interface 10.0.1.6 http://169.254.169.254/latest/meta-data/instance-id").starts_with("200 guest-6"));
+        let forged = spoofer.try_sh("curl -s -m 3 --interface 10.0.1.7 http://169.254.169.254/latest/meta-data/instance-id");
+        assert!(!forged.status.success() && forged.stdout.is_empty());
+
+        assert!(stranger.dhcp_is_silent(), "an unknown hardware address gets nothing");
+        stranger.sh("ip link set eth0 down && ip link set eth0 address 00:22:0a:00:00:05 && ip link set eth0 up");
+        assert!(stranger.dhcp_is_silent(), "nor does another guest's on this port");
+        stranger.sh(&format!("ip link set eth0 down && ip link set eth0 address {} && ip link set eth0 up", mac(7)));
+        let (_client, lease) = stranger.dhcp();
+        assert_eq!(lease["ip"], "10.0.1.7", "its own does");
+
+        // The host's ports are no way into the host.
+        let _shell = lab::Process::new(
+            std::process::Command::new("socat").args(["TCP-LISTEN:2222,reuseaddr,fork", "SYSTEM:echo inside"]).spawn().unwrap(),
+        );
+        lab::wait("a service of the host", || try_sh("ss -ltn | grep -q :2222").status.success().then_some(()));
+        for door in ["10.0.1.1", "169.254.169.254", "240.1.0.1"] {
+            assert!(
+                !honest
+                    .try_sh(&format!("ip route replace default via 10.0.1.1; socat -T2 - TCP:{door}:2222,connect-timeout=2"))
+                    .status
+                    .success(),
+                "{door}"
+            );
+        }
+        network.down().await.unwrap();
+    });
+}
+
+#[test]
+fn equal_addresses_on_two_networks() {
+    on_a_machine("equal_addresses_on_two_networks", async |lab| {
+        let network = OvsNetwork::start(Config::new(lab.path("net"))).unwrap();
+        let flat = |id: &str, vlan| api_agent::NetworkSpec { vlan_id: vlan, nat: false, ..nat_network(id, "10.0.1.0/24", "10.0.1.1") };
+        let nets = [flat("red", 100), flat("blue", 200)];
+        let guests = [guest_spec(5, "red", "10.0.1.5"), guest_spec(6, "blue", "10.0.1.5"), guest_spec(7, "red", "10.0.1.7")];
+        network.apply(&nets, &guests).await.unwrap();
+        for guest in &guests {
+            let net = nets.iter().find(|n| n.id == guest.nics[0].network_id).unwrap();
+            network.plug(&guest.nics[0], net, guest).await.unwrap();
+        }
+        let hosts = [5, 6, 7].map(|n| (n, lab.guest(&format!("tap{n}"), &mac(n))));
+        let mut clients = Vec::new();
+        for (n, guest) in &hosts {
+            let (client, lease) = guest.dhcp();
+            assert_eq!(lease["ip"], if *n == 7 { "10.0.1.7" } else { "10.0.1.5" });
+            assert_eq!(guest.get("http://169.254.169.254/latest/meta-data/instance-id"), format!("200 guest-{n}"));
+            clients.push(client);
+        }
+        let [(_, red), (_, blue), (_, red2)] = &hosts;
+        assert!(red2.pings("10.0.1.5"), "same VLAN");
+        red.sh("ip addr flush dev eth0");
+        assert!(!red2.try_sh("ping -n -c 2 -W 1 10.0.1.5").status.success(), "the other VLAN's guest does not answer");
+        assert!(blue.pings("10.0.1.5"));
+        network.down().await.unwrap();
+    });
+}
