@@ -22,7 +22,8 @@ impl Hooks for DiskHooks {
     fn read(&self, body: &mut Map) -> Result<()> {
         for key in ["size", "disk_size"] {
             if let Some(base::Json::String(text)) = body.get(key) {
-                let mb = api_compute::parse_size_mb(text).ok_or_else(|| err!(InputParameter, "{}: {} is not a size; use a number of MiB or a unit as in 10g", key, text))?;
+                let mb = api_compute::parse_size_mb(text)
+                    .ok_or_else(|| err!(InputParameter, "{}: {} is not a size; use a number of MiB or a unit as in 10g", key, text))?;
                 body.insert(key.into(), mb.into());
             }
         }
@@ -86,7 +87,9 @@ impl Hooks for DiskHooks {
             let mut db = &op.engine.db;
             let ties: Vec<GuestDisk> = db.list(Cond::is_in("disk_id", rows.iter().map(Row::id)).and(Cond::eq("deleted", false))).await?;
             let used = |row: &Row| {
-                ties.iter().any(|t| t.disk_id == row.id()).then(|| err!(NotEmpty, "disk {} belongs to a server; detach it or delete the server", row.name()))
+                ties.iter()
+                    .any(|t| t.disk_id == row.id())
+                    .then(|| err!(NotEmpty, "disk {} belongs to a server; detach it or delete the server", row.name()))
             };
             Ok(rows.iter().map(used).collect())
         })
@@ -125,7 +128,8 @@ impl Hooks for DiskHooks {
                 all = all.and(if unused { tied.not() } else { tied });
             }
             for guest in ["guest_id", "guest", "server_id", "server"].iter().flat_map(|k| params.all(k)) {
-                let servers = Select::from("servers").column("id", Text).filter(Cond::eq("id", guest.as_str()).or(Cond::eq("name", guest.as_str())));
+                let servers =
+                    Select::from("servers").column("id", Text).filter(Cond::eq("id", guest.as_str()).or(Cond::eq("name", guest.as_str())));
                 all = all.and(Cond::in_select("id", ties().filter(Cond::in_select("guest_id", servers))));
             }
             *cond = all;

@@ -30,4 +30,7 @@ pub struct Image {
 pub trait Images: Send + Sync {
     /// An image by id or name, if the caller may use it.
     fn find<'a>(&'a self, ctx: &'a Ctx, which: &'a str) -> BoxFuture<'a, Result<Image>>;
+
+    /// The bytes of an image, or of the range a `Range` header names, as an HTTP answer.
+    fn fetch<'a>(&'a self, id: &'a str, range: Option<&'a str>) -> BoxFuture<'a, Result<http::Response>>;
 }

@@ -15,12 +15,28 @@ pub(crate) async fn touch_host(tx: &mut Tx, host_id: &str) -> Result<()> {
 
 /// Says that a host's row changed.
 pub(crate) async fn emit_host(tx: &mut Tx, host_id: &str) -> Result<()> {
-    let change = Change { kind: "host".into(), id: host_id.into(), op: ChangeOp::Update, version: 0, domain_id: String::new(), project_id: String::new(), data: Json::Null };
+    let change = Change {
+        kind: "host".into(),
+        id: host_id.into(),
+        op: ChangeOp::Update,
+        version: 0,
+        domain_id: String::new(),
+        project_id: String::new(),
+        data: Json::Null,
+    };
     tx.emit(change).await
 }
 
 pub(crate) async fn emit_storage(tx: &mut Tx, storage_id: &str) -> Result<()> {
-    let change = Change { kind: "storage".into(), id: storage_id.into(), op: ChangeOp::Update, version: 0, domain_id: String::new(), project_id: String::new(), data: Json::Null };
+    let change = Change {
+        kind: "storage".into(),
+        id: storage_id.into(),
+        op: ChangeOp::Update,
+        version: 0,
+        domain_id: String::new(),
+        project_id: String::new(),
+        data: Json::Null,
+    };
     tx.emit(change).await
 }
 
@@ -106,7 +122,12 @@ pub(crate) async fn remove_disk(tx: &mut Tx, disk: Row) -> Result<()> {
 pub(crate) async fn forget_disk(tx: &mut Tx, disk: Row) -> Result<()> {
     let (storage, size) = (disk.text("storage_id").to_string(), disk.int("disk_size"));
     let now = tx.now();
-    tx.update("guestdisks", Cond::eq("disk_id", disk.id()).and(Cond::eq("deleted", false)), vec![store::set("deleted", true), store::set("deleted_at", now)]).await?;
+    tx.update(
+        "guestdisks",
+        Cond::eq("disk_id", disk.id()).and(Cond::eq("deleted", false)),
+        vec![store::set("deleted", true), store::set("deleted_at", now)],
+    )
+    .await?;
     let mut gone = disk.clone();
     gone.set("deleted", true);
     gone.set("deleted_at", now);

@@ -7,7 +7,15 @@ use std::sync::Arc;
 pub(crate) fn kinds() -> Vec<Kind> {
     let none = Arc::new(NoHooks);
     vec![
-        Kind::new::<GuestDisk, _>(&none).naming(Naming::Free).parent("server", "guest_id").joint(("servers", "guest_id"), ("disks", "disk_id")).done(),
-        Kind::new::<GuestNetwork, _>(&none).naming(Naming::Free).parent("server", "guest_id").joint(("servers", "guest_id"), ("networks", "network_id")).done(),
+        Kind::new::<GuestDisk, _>(&none)
+            .naming(Naming::Free)
+            .parent("server", "guest_id")
+            .joint(("servers", "guest_id"), ("disks", "disk_id"))
+            .done(),
+        Kind::new::<GuestNetwork, _>(&none)
+            .naming(Naming::Free)
+            .parent("server", "guest_id")
+            .joint(("servers", "guest_id"), ("networks", "network_id"))
+            .done(),
     ]
 }

@@ -23,6 +23,17 @@ pub(crate) async fn delete(op: &Op<'_>, which: &str) -> Result<Answer> {
     show::answer(op, gone).await
 }
 
+impl crate::Engine {
+    /// Deletes a row for good in the platform's own name; for background work that clears up.
+    pub async fn remove(&self, ctx: &base::Ctx, kind: &crate::Kind, id: &str) -> Result<()> {
+        let params = crate::Params::default();
+        let op = Op { ctx, engine: self, kind, params: &params };
+        let row = self.lookup(ctx, kind, id, store::Cond::True).await?;
+        let row = &row;
+        self.db.tx(|tx| work(remove(&op, tx, row, Removal::Final))).await.map(drop)
+    }
+}
+
 fn removal(op: &Op<'_>, row: &Row) -> Result<Removal> {
     let on = |key| op.params.flag(key) == Some(true);
     let system = |extra: &str| op.engine.widest(op.ctx, op.kind, "delete", &[extra]) >= Scope::System;

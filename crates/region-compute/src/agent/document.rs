@@ -13,7 +13,8 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
     let here = || Cond::eq("host_id", host_id).and(Cond::eq("deleted", false));
     let disks: Vec<Disk> = db.list(here().and(Cond::ne("existence", ""))).await?;
     let servers = db.find(Server::facts(), here().and(Cond::ne("existence", ""))).await?;
-    let mounts: HashMap<String, String> = db.list::<HostStorage>(here()).await?.into_iter().map(|m| (m.storage_id, m.mount_point)).collect();
+    let mounts: HashMap<String, String> =
+        db.list::<HostStorage>(here()).await?.into_iter().map(|m| (m.storage_id, m.mount_point)).collect();
     let wires: HashMap<String, String> = db.list::<NetInterface>(here()).await?.into_iter().map(|n| (n.wire_id, n.bridge)).collect();
     let of_guests = |column: &'static str| Cond::is_in(column, servers.iter().map(|s| s.id())).and(Cond::eq("deleted", false));
     let mut ties: Vec<GuestDisk> = db.list(of_guests("guest_id")).await?;
@@ -38,7 +39,10 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
         let present = disk.existence != "absent";
         if present && !image.id.is_empty() {
             let url = format!("/agent/images/{}", image.id);
-            images.insert(image.id.clone(), ImageSpec { id: image.id.clone(), format: image.disk_format, size: image.size, checksum: image.checksum, url });
+            images.insert(
+                image.id.clone(),
+                ImageSpec { id: image.id.clone(), format: image.disk_format, size: image.size, checksum: image.checksum, url },
+            );
         }
         specs.push(DiskSpec {
             id: disk.meta.id.clone(),
@@ -64,11 +68,25 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
     guests.sort_by(|a, b| a.id.cmp(&b.id));
     let mut networks: Vec<NetworkSpec> = networks.iter().map(|n| network(n, &wires, env)).collect::<Result<_>>()?;
     networks.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(Desired { version: host.desired_version, host_id: host_id.into(), images: images.into_values().collect(), disks: specs, networks, guests, jobs: Vec::new() })
+    Ok(Desired {
+        version: host.desired_version,
+        host_id: host_id.into(),
+        images: images.into_values().collect(),
+        disks: specs,
+        networks,
+        guests,
+        jobs: Vec::new(),
+    })
 }
 
 fn link(tie: &GuestDisk) -> DiskLink {
-    DiskLink { disk_id: tie.disk_id.clone(), index: tie.index, driver: tie.driver.clone(), cache_mode: tie.cache_mode.clone(), boot_index: tie.boot_index }
+    DiskLink {
+        disk_id: tie.disk_id.clone(),
+        index: tie.index,
+        driver: tie.driver.clone(),
+        cache_mode: tie.cache_mode.clone(),
+        boot_index: tie.boot_index,
+    }
 }
 
 fn nic(n: &GuestNetwork, server: &Server) -> GuestNic {

@@ -30,17 +30,25 @@ impl Agents {
     pub async fn enroll(&self, request: Enroll) -> Result<Enrolled> {
         let credential = secret()?;
         let (stored, token) = (&hash(&credential), &hash(&request.token));
-        let hostname: String = request.hostname.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')).take(100).collect();
+        let hostname: String =
+            request.hostname.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')).take(100).collect();
         let hostname = if hostname.is_empty() { "host".to_string() } else { hostname };
         let hostname = &hostname;
         let host_id = self
             .db
             .tx(|tx| {
                 work(async move {
-                    let select = Select::from("host_tokens").column("domain_id", Kind::Text).filter(Cond::eq("hash", token.as_str()).and(Cond::cmp("expires_at", store::Op::Gt, tx.now())));
+                    let select = Select::from("host_tokens")
+                        .column("domain_id", Kind::Text)
+                        .filter(Cond::eq("hash", token.as_str()).and(Cond::cmp("expires_at", store::Op::Gt, tx.now())));
                     let domain = match tx.rows(&select).await?.pop() {
                         Some(row) if tx.delete("host_tokens", Cond::eq("hash", token.as_str())).await? == 1 => row[0].as_str().to_string(),
-                        _ => return Err(err!(Unauthorized, "the enrolment token is unknown, used or expired; make a new one with wolke host-token create")),
+                        _ => {
+                            return Err(err!(
+                                Unauthorized,
+                                "the enrolment token is unknown, used or expired; make a new one with wolke host-token create"
+                            ));
+                        }
                     };
                     let mut name = hostname.clone();
                     for n in 1.. {
@@ -54,7 +62,12 @@ impl Agents {
                         status: meta::Status { status: "init".into(), progress: 100 },
                         enabled: meta::Enabled { enabled: true },
                         domain: meta::DomainOwned { domain_id: domain, domain_src: "local".into() },
-                        shared: meta::Shared { is_public: true, public_scope: "system".into(), public_src: "local".into(), ..Default::default() },
+                        shared: meta::Shared {
+                            is_public: true,
+                            public_scope: "system".into(),
+                            public_src: "local".into(),
+                            ..Default::default()
+                        },
                         external: meta::External { source: "local".into(), imported_at: Some(tx.now()), ..Default::default() },
                         billing: meta::Billing { billing_type: "postpaid".into(), ..Default::default() },
                         host_type: "hypervisor".into(),

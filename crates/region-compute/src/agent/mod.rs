@@ -63,7 +63,8 @@ impl Agents {
     /// Who a credential belongs to.
     pub async fn authenticate(&self, credential: &str) -> Result<HostId> {
         // A credential is 256 random bits: looking its hash up by equality leaks nothing of use.
-        let select = Select::from("hosts").column("id", Kind::Text).filter(Cond::eq("credential", hash(credential)).and(Cond::eq("deleted", false)));
+        let select =
+            Select::from("hosts").column("id", Kind::Text).filter(Cond::eq("credential", hash(credential)).and(Cond::eq("deleted", false)));
         let mut db = &self.db;
         match db.rows(&select).await?.pop() {
             Some(row) if !credential.is_empty() => Ok(HostId(row[0].as_str().to_string())),
@@ -104,12 +105,18 @@ impl Agents {
             let changed: HashSet<&str> = if batch.lost {
                 waiting.iter().map(String::as_str).collect()
             } else {
-                batch.changes.iter().filter(|(_, _, c)| c.kind == "host" && waiting.contains(&c.id)).map(|(_, _, c)| c.id.as_str()).collect()
+                batch
+                    .changes
+                    .iter()
+                    .filter(|(_, _, c)| c.kind == "host" && waiting.contains(&c.id))
+                    .map(|(_, _, c)| c.id.as_str())
+                    .collect()
             };
             if changed.is_empty() {
                 continue;
             }
-            let select = Select::from("hosts").column("id", Kind::Text).column("desired_version", Kind::Int).filter(Cond::is_in("id", changed));
+            let select =
+                Select::from("hosts").column("id", Kind::Text).column("desired_version", Kind::Int).filter(Cond::is_in("id", changed));
             let mut db = &self.db;
             for row in db.rows(&select).await? {
                 if let (Some(version), Some(sender)) =
@@ -123,6 +130,12 @@ impl Agents {
                 }
             }
         }
+    }
+
+    /// Whether a disk on this host is made of an image: only then may the host have its bytes.
+    pub async fn needs_image(&self, host: &HostId, image_id: &str) -> Result<bool> {
+        let mut db = &self.db;
+        db.exists("disks", Cond::eq("host_id", host.as_str()).and(Cond::eq("template_id", image_id)).and(Cond::eq("deleted", false))).await
     }
 
     /// Takes a report in.
@@ -170,7 +183,8 @@ impl Agents {
         let hosts = db.find(<api_compute::Host as base::Resource>::facts(), silent).await?;
         let mut marked = 0;
         for row in hosts {
-            let recent = self.heard.lock().unwrap_or_else(PoisonError::into_inner).get(row.id()).is_some_and(|l| now.since(l.at) < patience);
+            let recent =
+                self.heard.lock().unwrap_or_else(PoisonError::into_inner).get(row.id()).is_some_and(|l| now.since(l.at) < patience);
             if recent {
                 continue;
             }

@@ -31,7 +31,9 @@ impl Agents {
                     }
                     tx.update("hosts", Cond::eq("id", host.as_str()), sets).await?;
                     for storage in &report.stats.storages {
-                        let at = Cond::eq("host_id", host.as_str()).and(Cond::eq("mount_point", storage.path.as_str())).and(Cond::eq("deleted", false));
+                        let at = Cond::eq("host_id", host.as_str())
+                            .and(Cond::eq("mount_point", storage.path.as_str()))
+                            .and(Cond::eq("deleted", false));
                         for tie in tx.list::<api_compute::HostStorage>(at).await? {
                             let sets = vec![set("actual_capacity_used", storage.used_mb), set("status", "online")];
                             tx.update("storages", Cond::eq("id", tie.storage_id.as_str()), sets).await?;

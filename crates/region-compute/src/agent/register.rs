@@ -19,7 +19,8 @@ impl Agents {
     }
 
     async fn write(&self, tx: &mut Tx, host: &HostId, facts: &HostFacts) -> Result<BTreeMap<String, String>> {
-        let row = tx.one(Host::facts(), host.as_str()).await?.ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "host", host.as_str()))?;
+        let row =
+            tx.one(Host::facts(), host.as_str()).await?.ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "host", host.as_str()))?;
         let zone = zone(tx, &facts.zone, row.text("zone_id")).await?;
         let now = tx.now();
         let bounds = &self.env.settings.bounds;
@@ -62,8 +63,14 @@ impl Agents {
         }
         let kind = if facts.storage_type.is_empty() { "local" } else { &facts.storage_type };
         let id = new_id();
-        let standalone = |id: &str, name: String| meta::Standalone { id: id.into(), name, created_at: now, updated_at: now, ..Default::default() };
-        let cache = StorageCache { meta: standalone(&new_id(), format!("cache-{}", &id[..8])), path: format!("{}/imagecache", facts.path), master_host: host.id().into(), ..Default::default() };
+        let standalone =
+            |id: &str, name: String| meta::Standalone { id: id.into(), name, created_at: now, updated_at: now, ..Default::default() };
+        let cache = StorageCache {
+            meta: standalone(&new_id(), format!("cache-{}", &id[..8])),
+            path: format!("{}/imagecache", facts.path),
+            master_host: host.id().into(),
+            ..Default::default()
+        };
         tx.insert(&cache.to_row()).await?;
         let mut storage = Storage {
             meta: standalone(&id, format!("{}-{kind}-{}", host.name(), &id[..8])),
@@ -86,7 +93,14 @@ impl Agents {
         let row = storage.to_row();
         tx.insert(&row).await?;
         tx.emit(Change { op: ChangeOp::Create, ..resource::changed(&row) }).await?;
-        let tie = HostStorage { joint: joint(tx), host_id: host.id().into(), storage_id: id.clone(), mount_point: facts.path.clone(), real_capacity: facts.capacity_mb, ..Default::default() };
+        let tie = HostStorage {
+            joint: joint(tx),
+            host_id: host.id().into(),
+            storage_id: id.clone(),
+            mount_point: facts.path.clone(),
+            real_capacity: facts.capacity_mb,
+            ..Default::default()
+        };
         tx.insert(&tie.to_row()).await?;
         Ok(id)
     }
@@ -158,7 +172,12 @@ async fn bridges(tx: &mut Tx, host: &Row, zone: &str, facts: &[BridgeFacts]) -> 
     let known: Vec<NetInterface> = tx.list(mine()).await?;
     let now = tx.now();
     for gone in known.iter().filter(|k| !facts.iter().any(|f| f.bridge == k.bridge)) {
-        tx.update("netinterfaces", Cond::eq("id", gone.joint.id.as_str()), vec![store::set("deleted", true), store::set("deleted_at", now)]).await?;
+        tx.update(
+            "netinterfaces",
+            Cond::eq("id", gone.joint.id.as_str()),
+            vec![store::set("deleted", true), store::set("deleted_at", now)],
+        )
+        .await?;
     }
     for (i, f) in facts.iter().enumerate() {
         let wire = wire(tx, zone, &f.wire).await?;
@@ -193,7 +212,11 @@ async fn bridges(tx: &mut Tx, host: &Row, zone: &str, facts: &[BridgeFacts]) -> 
 /// The wire a bridge names, or the zone's only one of the classic network.
 async fn wire(tx: &mut Tx, zone: &str, named: &str) -> Result<String> {
     let live = Cond::eq("deleted", false).and(Cond::eq("zone_id", zone));
-    let cond = if named.is_empty() { live.and(Cond::eq("vpc_id", "default")) } else { live.and(Cond::eq("id", named).or(Cond::eq("name", named))) };
+    let cond = if named.is_empty() {
+        live.and(Cond::eq("vpc_id", "default"))
+    } else {
+        live.and(Cond::eq("id", named).or(Cond::eq("name", named)))
+    };
     let mut wires: Vec<Wire> = tx.list(cond).await?;
     match wires.len() {
         1 => Ok(wires.remove(0).meta.id),

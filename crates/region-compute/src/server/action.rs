@@ -89,7 +89,11 @@ fn patience(hooks: &ServerHooks, body: &Map) -> Result<(bool, i64)> {
 fn stop<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
     Box::pin(async move {
         let (force, timeout_secs) = patience(hooks, &body)?;
-        let words: &[&str] = if force { &[status::RUNNING, status::STOP_FAIL, status::START_FAIL, status::UNKNOWN, status::READY] } else { &[status::RUNNING, status::STOP_FAIL] };
+        let words: &[&str] = if force {
+            &[status::RUNNING, status::STOP_FAIL, status::START_FAIL, status::UNKNOWN, status::READY]
+        } else {
+            &[status::RUNNING, status::STOP_FAIL]
+        };
         in_status(&row, words, "stop")?;
         host_ready(op, &row).await?;
         launch(op, &row, "stop", status::START_STOP, &tasks::ServerStop { server: row.id().into(), force, timeout_secs }).await
@@ -137,7 +141,9 @@ fn vnc<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a
         in_status(&row, &[status::RUNNING], "show the screen of")?;
         let mut db = &op.engine.db;
         let host = db.get::<api_compute::Host>(row.text("host_id")).await?;
-        Ok(Reply::Value(json!({"protocol": "vnc", "host_id": row.text("host_id"), "host": host.map(|h| h.access_ip), "id": row.id(), "socket": observed(&row, "vnc")})))
+        Ok(Reply::Value(
+            json!({"protocol": "vnc", "host_id": row.text("host_id"), "host": host.map(|h| h.access_ip), "id": row.id(), "socket": observed(&row, "vnc")}),
+        ))
     })
 }
 

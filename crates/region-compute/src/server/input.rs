@@ -25,7 +25,8 @@ const USER_DATA_MAX: usize = 64 * 1024;
 /// Units and old names, before the facts read the body.
 pub(super) fn read(body: &mut Map) -> Result<()> {
     if let Some(Json::String(text)) = body.get("vmem_size") {
-        let mb = parse_size_mb(text).ok_or_else(|| err!(InputParameter, "vmem_size: {} is not a size; use a number of MiB or a unit as in 2G", text))?;
+        let mb = parse_size_mb(text)
+            .ok_or_else(|| err!(InputParameter, "vmem_size: {} is not a size; use a number of MiB or a unit as in 2G", text))?;
         body.insert("vmem_size".into(), Json::from(mb));
     }
     if body.get("baremetal").and_then(Json::as_bool) == Some(true) {
@@ -205,7 +206,13 @@ async fn nics(op: &Op<'_>, body: &Map) -> Result<Vec<NicPlan>> {
             which => {
                 let network = op.engine.resolve(op.ctx, "network", which).await?;
                 if network.text("server_type") != "guest" {
-                    return Err(err!(InputParameter, "nets.{}: network {} is for {}, not for guests", i, network.name(), network.text("server_type")));
+                    return Err(err!(
+                        InputParameter,
+                        "nets.{}: network {} is for {}, not for guests",
+                        i,
+                        network.name(),
+                        network.text("server_type")
+                    ));
                 }
                 if network.text("status") != "available" {
                     return Err(err!(InvalidStatus, "nets.{}: network {} is {}", i, network.name(), network.text("status")));
@@ -259,7 +266,8 @@ fn credentials(body: &Map, row: &mut Row) -> Result<()> {
     }
     let Some(password) = resource::text(body, &["password"]) else { return Ok(()) };
     let has = |f: fn(&char) -> bool| password.chars().any(|c| f(&c));
-    let classes = [has(|c| c.is_ascii_uppercase()), has(|c| c.is_ascii_lowercase()), has(|c| c.is_ascii_digit()), has(|c| c.is_ascii_punctuation())];
+    let classes =
+        [has(|c| c.is_ascii_uppercase()), has(|c| c.is_ascii_lowercase()), has(|c| c.is_ascii_digit()), has(|c| c.is_ascii_punctuation())];
     if password.chars().count() < 12 || classes.contains(&false) {
         return Err(err!(WeakPassword, "password: at least 12 characters with upper and lower case letters, digits and punctuation"));
     }
@@ -284,7 +292,13 @@ mod tests {
 
     #[test]
     fn hostnames() {
-        for (name, os, want) in [("web-1", "Linux", "web-1"), ("数据库", "Linux", "vm"), ("a", "Linux", "vm-a"), ("my server", "Linux", "my-server"), ("a-very-long-windows-name", "Windows", "a-very-long-win")] {
+        for (name, os, want) in [
+            ("web-1", "Linux", "web-1"),
+            ("数据库", "Linux", "vm"),
+            ("a", "Linux", "vm-a"),
+            ("my server", "Linux", "my-server"),
+            ("a-very-long-windows-name", "Windows", "a-very-long-win"),
+        ] {
             assert_eq!(hostname(name, os), want);
         }
     }

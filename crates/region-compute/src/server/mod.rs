@@ -76,7 +76,8 @@ impl Hooks for ServerHooks {
     fn delete<'a>(&'a self, op: &'a Op<'a>, tx: &'a mut Tx, row: &'a mut Row, how: Removal) -> BoxFuture<'a, Result<Deleted>> {
         Box::pin(async move {
             // What never came to be has nothing to come back as (spec 11 §4).
-            let stillborn = matches!(row.text("status"), status::SCHED_FAIL | status::NET_FAIL | status::CREATE_FAIL | status::DISK_FAIL | "dev_fail");
+            let stillborn =
+                matches!(row.text("status"), status::SCHED_FAIL | status::NET_FAIL | status::CREATE_FAIL | status::DISK_FAIL | "dev_fail");
             let recycle = how == Removal::Recycle && !stillborn;
             let on_host = how != Removal::Purge && !row.text("host_id").is_empty() && !row.text("existence").is_empty();
             row.set("status", status::START_DELETE);
@@ -104,7 +105,9 @@ impl Hooks for ServerHooks {
         Box::pin(async move {
             use base::Kind::Text;
             let mut all = std::mem::replace(cond, Cond::True);
-            let nics = |inner: Cond| Cond::in_select("id", Select::from("guestnetworks").column("guest_id", Text).filter(inner.and(Cond::eq("deleted", false))));
+            let nics = |inner: Cond| {
+                Cond::in_select("id", Select::from("guestnetworks").column("guest_id", Text).filter(inner.and(Cond::eq("deleted", false))))
+            };
             let ips: Vec<String> = ["ip_addr", "ip_addrs"].iter().flat_map(|k| params.all(k)).collect();
             match ips.as_slice() {
                 [] => {}
@@ -148,5 +151,10 @@ pub(crate) async fn names_of(db: &store::Db, ids: Vec<String>) -> Result<std::co
     use base::Kind::Text;
     let select = Select::from("servers").column("id", Text).column("name", Text).column("status", Text).filter(Cond::is_in("id", ids));
     let mut db = db;
-    Ok(db.rows(&select).await?.into_iter().map(|r| (r[0].as_str().to_string(), (r[1].as_str().to_string(), r[2].as_str().to_string()))).collect())
+    Ok(db
+        .rows(&select)
+        .await?
+        .into_iter()
+        .map(|r| (r[0].as_str().to_string(), (r[1].as_str().to_string(), r[2].as_str().to_string())))
+        .collect())
 }

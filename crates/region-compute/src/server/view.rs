@@ -24,8 +24,12 @@ pub(super) async fn view(op: &Op<'_>, page: &mut Page) -> Result<()> {
     let by_guest = |column: &'static str| Cond::is_in(column, ids.iter().map(String::as_str)).and(live());
     let mut ties: Vec<GuestDisk> = db.list(by_guest("guest_id")).await?;
     ties.sort_by_key(|t| t.index);
-    let disks: HashMap<String, Disk> =
-        db.list::<Disk>(Cond::is_in("id", ties.iter().map(|t| t.disk_id.as_str()))).await?.into_iter().map(|d| (d.meta.id.clone(), d)).collect();
+    let disks: HashMap<String, Disk> = db
+        .list::<Disk>(Cond::is_in("id", ties.iter().map(|t| t.disk_id.as_str())))
+        .await?
+        .into_iter()
+        .map(|d| (d.meta.id.clone(), d))
+        .collect();
     let storages: HashMap<String, Storage> = {
         let mut wanted: Vec<&str> = disks.values().map(|d| d.storage_id.as_str()).collect();
         wanted.sort_unstable();
@@ -71,7 +75,11 @@ fn show_disks(page: &mut Page, i: usize, ties: Vec<&GuestDisk>, disks: &HashMap<
         sum += d.disk_size;
         let role = if tie.index == 0 { "root" } else { &d.disk_type };
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "disk{}:{}M/{}/{}/{}/{}/{role}", tie.index, d.disk_size, d.disk_format, tie.driver, tie.cache_mode, tie.aio_mode);
+        let _ = writeln!(
+            text,
+            "disk{}:{}M/{}/{}/{}/{}/{role}",
+            tie.index, d.disk_size, d.disk_format, tie.driver, tie.cache_mode, tie.aio_mode
+        );
         let storage = storages.get(&d.storage_id);
         let mut one = json!({
             "id": d.meta.id, "name": d.meta.name, "index": tie.index, "size": d.disk_size, "disk_format": d.disk_format, "disk_type": d.disk_type,

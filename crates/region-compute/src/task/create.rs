@@ -74,7 +74,12 @@ impl Task<Compute> for ServerCreate {
             .await?;
         flow.step(Interfaces { server: self.server.clone(), nics: self.nics.clone(), networks: placed.networks.clone() }).await?;
         let ids = flow
-            .step(MakeDisks { server: self.server.clone(), host: placed.host_id.clone(), disks: self.disks.clone(), storages: placed.storages.clone() })
+            .step(MakeDisks {
+                server: self.server.clone(),
+                host: placed.host_id.clone(),
+                disks: self.disks.clone(),
+                storages: placed.storages.clone(),
+            })
             .await?;
         let deadline = std::time::Duration::from_secs(self.disk_deadline_secs);
         flow.wait(steps::Disks { ids, gone: false, deadline }).await?;
@@ -206,7 +211,11 @@ impl Step<Compute> for Interfaces {
         intent::server_status(tx, &self.server, status::NETWORK).await?;
         let wanted = self.nics.iter().position(|n| n.is_default).unwrap_or(0);
         for (i, (plan, network)) in self.nics.iter().zip(&self.networks).enumerate() {
-            let row = tx.one(Network::facts(), network).await?.filter(|r| !r.flag("deleted")).ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "network", network))?;
+            let row = tx
+                .one(Network::facts(), network)
+                .await?
+                .filter(|r| !r.flag("deleted"))
+                .ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "network", network))?;
             let wish = Wish { address: plan.address.clone(), exactly: plan.exactly, reserved: plan.reserved };
             let address = allocate(tx, &row, &wish).await?;
             let mac = if plan.mac.is_empty() { new_mac()? } else { plan.mac.clone() };

@@ -53,7 +53,14 @@ impl Task<Compute> for ServerStop {
     const STEPS: u32 = 3;
 
     async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
-        let off = SetPower { server: self.server.clone(), on: false, force: self.force, timeout: self.timeout_secs, status: status::STOPPING, restart: false };
+        let off = SetPower {
+            server: self.server.clone(),
+            on: false,
+            force: self.force,
+            timeout: self.timeout_secs,
+            status: status::STOPPING,
+            restart: false,
+        };
         let generation = flow.step(off).await?;
         let deadline = GRACE + Duration::from_secs(self.timeout_secs.max(0) as u64);
         flow.wait(Reached { server: self.server.clone(), generation, state: GuestState::Stopped, deadline }).await?;
@@ -78,7 +85,14 @@ impl Task<Compute> for ServerRestart {
     const STEPS: u32 = 3;
 
     async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
-        let step = SetPower { server: self.server.clone(), on: true, force: self.force, timeout: self.timeout_secs, status: status::STOPPING, restart: true };
+        let step = SetPower {
+            server: self.server.clone(),
+            on: true,
+            force: self.force,
+            timeout: self.timeout_secs,
+            status: status::STOPPING,
+            restart: true,
+        };
         let generation = flow.step(step).await?;
         let deadline = Duration::from_secs(self.deadline_secs + self.timeout_secs.max(0) as u64) + GRACE;
         flow.wait(Reached { server: self.server.clone(), generation, state: GuestState::Running, deadline }).await?;

@@ -187,7 +187,9 @@ impl Step<Compute> for Settle {
 
 /// Marks a server after its task failed.
 pub(crate) async fn failed(tx: &mut Tx, server: &str, status: &str, error: &Error) -> Result<()> {
-    let Some(row) = tx.one(<api_compute::Server as base::Resource>::facts(), server).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
+    let Some(row) = tx.one(<api_compute::Server as base::Resource>::facts(), server).await?.filter(|r| !r.flag("deleted")) else {
+        return Ok(());
+    };
     let ctx = base::Ctx::platform("task");
     let row = intent::change(tx, row, |r| {
         r.set("status", status);

@@ -1,0 +1,137 @@
+//! The region service: controller of compute, network and storage. The last link of the chain: it puts the kinds together, gives them
+//! tables, routes and workers, and holds no rule of its own.
+
+mod jobs;
+mod routes;
+mod seed;
+mod usage;
+
+pub use region_compute::{Image, Images, Settings};
+pub use routes::Identify;
+pub use seed::Place;
+
+use base::{Clock, Resource, Result};
+use region_compute::{Compute, agent::Agents};
+use resource::{Engine, Gate, Owners};
+use scheduler::Scheduler;
+use service::Process;
+use std::{sync::Arc, time::Duration};
+use store::{Db, Migrations};
+use task::Tasks;
+
+/// The tables of the region.
+pub const MIGRATIONS: Migrations = Migrations {
+    owner: "region",
+    sqlite: &[("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql"))],
+    postgres: &[("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql"))],
+};
+
+/// What the service is made with.
+pub struct Parts {
+    pub db: Db,
+    pub clock: Clock,
+    pub gate: Arc<dyn Gate>,
+    pub owners: Arc<dyn Owners>,
+    pub images: Arc<dyn Images>,
+    pub settings: Settings,
+    /// Options of every resource engine.
+    pub options: resource::Options,
+    /// Names this process among those that work on the same database.
+    pub node: String,
+}
+
+/// The service, ready to be served.
+pub struct Region {
+    pub engine: Arc<Engine>,
+    pub agents: Arc<Agents>,
+    pub scheduler: Arc<Scheduler>,
+    pub(crate) gate: Arc<dyn Gate>,
+    images: Arc<dyn Images>,
+    tasks: Arc<Tasks<Compute>>,
+}
+
+/// Facts of every kind that has a table here.
+pub fn facts() -> Vec<&'static base::Facts> {
+    use api_compute::*;
+    vec![
+        CloudRegion::facts(),
+        Zone::facts(),
+        Vpc::facts(),
+        Wire::facts(),
+        Network::facts(),
+        ReservedIp::facts(),
+        Host::facts(),
+        HostStorage::facts(),
+        NetInterface::facts(),
+        Storage::facts(),
+        StorageCache::facts(),
+        Disk::facts(),
+        ServerSku::facts(),
+        Keypair::facts(),
+        Server::facts(),
+        GuestDisk::facts(),
+        GuestNetwork::facts(),
+    ]
+}
+
+impl Region {
+    /// Brings the tables up to date and builds the service.
+    pub async fn build(parts: Parts) -> Result<Arc<Region>> {
+        let Parts { db, clock, gate, owners, images, settings, options, node } = parts;
+        for set in [&resource::MIGRATIONS, &task::MIGRATIONS, &MIGRATIONS] {
+            db.migrate(set).await?;
+        }
+        seed::builtins(&db).await?;
+        let scheduler = Arc::new(Scheduler::start(db.clone()).await?);
+        let bounds = settings.bounds.clone();
+        let env = Arc::new(Compute { images: images.clone(), scheduler: scheduler.clone(), settings });
+        let mut kinds = region_infra::kinds(&bounds);
+        kinds.extend(region_network::kinds());
+        kinds.extend(region_compute::kinds(&env));
+        kinds.extend(jobs::kinds());
+        let engine = Arc::new(Engine::new("compute", db.clone(), clock.clone(), gate.clone(), owners, kinds, options));
+        let agents = Arc::new(Agents::new(db.clone(), clock, env.clone()));
+        let tasks = Arc::new(region_compute::tasks().options(task::Options { node, ..task::Options::default() }).build(&db, env));
+        Ok(Arc::new(Region { engine, agents, scheduler, gate, images, tasks }))
+    }
+
+    /// Starts what works beside requests.
+    pub fn start(self: &Arc<Self>, process: &Process) {
+        let tasks = self.tasks.clone();
+        process.worker("region tasks", move |stop| {
+            let tasks = tasks.clone();
+            async move { tasks.run(async move { stop.wait().await }).await }
+        });
+        let agents = self.agents.clone();
+        process.worker("agent documents", move |stop| {
+            let agents = agents.clone();
+            async move { stop.or(agents.follow()).await.unwrap_or(Ok(())) }
+        });
+        let scheduler = self.scheduler.clone();
+        process.worker("scheduler snapshot", move |stop| {
+            let scheduler = scheduler.clone();
+            async move { stop.or(scheduler.follow()).await.unwrap_or(Ok(())) }
+        });
+        let agents = self.agents.clone();
+        process.worker("silent hosts", move |stop| {
+            let agents = agents.clone();
+            async move {
+                while stop.or(tokio::time::sleep(Duration::from_secs(5))).await.is_some() {
+                    agents.mark_offline().await?;
+                }
+                Ok(())
+            }
+        });
+        let region = self.clone();
+        process.worker("recycle bin", move |stop| {
+            let region = region.clone();
+            async move {
+                while stop.or(tokio::time::sleep(Duration::from_secs(3600))).await.is_some() {
+                    region.empty_bin().await?;
+                    region.engine.db.feed().trim(Duration::from_secs(7 * 86_400), 1_000_000).await?;
+                }
+                Ok(())
+            }
+        });
+    }
+}

@@ -1,0 +1,182 @@
+//! The paths of the service. All but a handful belong to the resource engine.
+
+use crate::{Region, jobs};
+use api_agent::{Enroll, HostFacts, Observed};
+use base::{Caller, Ctx, Json, Result, err};
+use http::{HeaderMap, Method, Reply, Request, Response, Router};
+use region_compute::agent::HostId;
+use resource::{Ask, Params};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+
+/// From the headers of a request to its caller; without a valid token the guest.
+pub type Identify = Arc<dyn Fn(&HeaderMap) -> Arc<Caller> + Send + Sync>;
+
+const ALL: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+/// Longest time an agent may wait for its document in one request.
+const LONGEST_WAIT: u64 = 55;
+
+struct Desk {
+    region: Arc<Region>,
+    identify: Identify,
+}
+
+impl Region {
+    /// The compute service's routes.
+    pub fn router(self: &Arc<Self>, identify: Identify) -> Router {
+        let desk = Arc::new(Desk { region: self.clone(), identify });
+        macro_rules! on {
+            ($f:ident) => {{
+                let desk = desk.clone();
+                move |request: Request| {
+                    let desk = desk.clone();
+                    async move { $f(&desk, request).await }
+                }
+            }};
+        }
+        Router::new()
+            .get("/openapi.json", on!(openapi))
+            .get("/usages", on!(usages))
+            .post("/agent/enroll", on!(enroll))
+            .post("/agent/register", on!(register))
+            .get("/agent/desired", on!(desired))
+            .post("/agent/observed", on!(observed))
+            .get("/agent/images/{id}", on!(image))
+            .post("/host_tokens", on!(new_token))
+            .post("/tasks/{id}", on!(callback))
+            .any(&ALL, "/{*path}", on!(engine))
+    }
+
+    /// The scheduler's routes, for its own endpoint.
+    pub fn scheduler_router(self: &Arc<Self>, identify: Identify) -> Router {
+        let desk = Arc::new(Desk { region: self.clone(), identify });
+        let other = desk.clone();
+        Router::new()
+            .post("/scheduler", move |request: Request| {
+                let desk = other.clone();
+                async move { schedule(&desk, request).await }
+            })
+            .post("/scheduler/{*path}", move |request: Request| {
+                let desk = desk.clone();
+                async move { schedule(&desk, request).await }
+            })
+    }
+}
+
+impl Desk {
+    fn ctx(&self, request: &Request) -> Ctx {
+        request.ctx((self.identify)(&request.headers))
+    }
+
+    fn demand(&self, ctx: &Ctx, resource: &str, action: &str) -> Result<()> {
+        let ask = Ask { service: "compute", resource, action, extra: &[] };
+        if self.region.gate.allows(&ctx.caller, ctx.peer, &ask, base::Scope::System) {
+            return Ok(());
+        }
+        Err(err!(Forbidden, "not allowed: {} on {} at scope {}; ask an administrator", action, resource, "system"))
+    }
+
+    /// The host that speaks.
+    async fn host(&self, request: &Request) -> Result<HostId> {
+        let credential = request.header("authorization").and_then(|h| h.strip_prefix("Bearer ")).unwrap_or_default();
+        self.region.agents.authenticate(credential).await
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: &mut Request) -> Result<T> {
+    let body = request.json().await?.unwrap_or(Json::Null);
+    serde_json::from_value(body).map_err(|e| err!(InputParameter, "the body is not what this path takes: {}", e))
+}
+
+fn answer<T: serde::Serialize>(value: &T) -> Reply {
+    Ok(Response::json(&serde_json::to_value(value).map_err(base::Error::internal)?))
+}
+
+async fn engine(desk: &Desk, mut request: Request) -> Reply {
+    let method = match request.method {
+        Method::GET => resource::Method::Get,
+        Method::HEAD => resource::Method::Head,
+        Method::POST => resource::Method::Post,
+        Method::DELETE => resource::Method::Delete,
+        _ => resource::Method::Put,
+    };
+    let body = request.json().await?;
+    let (ctx, params, path) = (desk.ctx(&request), Params(request.query.json().clone()), request.tail().to_vec());
+    let answer = desk.region.engine.handle(&ctx, method, &path, &params, body).await?;
+    Ok(Response::json_bytes(answer.body))
+}
+
+async fn openapi(desk: &Desk, _: Request) -> Reply {
+    Ok(Response::json(&desk.region.engine.openapi("", &desk.region.engine.options.version)))
+}
+
+async fn usages(desk: &Desk, request: Request) -> Reply {
+    let ctx = desk.ctx(&request);
+    Ok(Response::json(&desk.region.usages(&ctx, request.query.text("scope")).await?))
+}
+
+async fn schedule(desk: &Desk, mut request: Request) -> Reply {
+    let body = request.json().await?.unwrap_or_else(|| json!({}));
+    let ctx = desk.ctx(&request);
+    desk.demand(&ctx, "scheduler", "perform")?;
+    let path: Vec<&str> = request.tail().iter().map(String::as_str).collect();
+    Ok(Response::json(&desk.region.scheduler.serve(&path, &body).await?))
+}
+
+/// A token good for one host: `POST /host_tokens {"host_token": {"seconds": 3600}}`.
+async fn new_token(desk: &Desk, mut request: Request) -> Reply {
+    let body = request.json().await?.unwrap_or(Json::Null);
+    let ctx = desk.ctx(&request);
+    desk.demand(&ctx, "hosts", "create")?;
+    let seconds = body.pointer("/host_token/seconds").and_then(Json::as_i64).unwrap_or(3600);
+    if !(60..=7 * 86_400).contains(&seconds) {
+        return Err(err!(InputParameter, "seconds: {} is out of range 60 to 604800", seconds));
+    }
+    let token = desk.region.agents.new_token(&ctx.caller.project_domain_id, seconds).await?;
+    Ok(Response::json(&json!({"host_token": {"token": token, "seconds": seconds}})))
+}
+
+async fn callback(_: &Desk, _: Request) -> Reply {
+    Err(jobs::no_callbacks())
+}
+
+async fn enroll(desk: &Desk, mut request: Request) -> Reply {
+    let body: Enroll = read(&mut request).await?;
+    answer(&desk.region.agents.enroll(body).await?)
+}
+
+async fn register(desk: &Desk, mut request: Request) -> Reply {
+    let host = desk.host(&request).await?;
+    let facts: HostFacts = read(&mut request).await?;
+    answer(&desk.region.agents.register(&host, facts).await?)
+}
+
+async fn desired(desk: &Desk, request: Request) -> Reply {
+    let host = desk.host(&request).await?;
+    let after = request.query.int("after")?.unwrap_or(-1);
+    let wait = request.query.int("wait")?.unwrap_or(0).clamp(0, LONGEST_WAIT as i64) as u64;
+    request.lift_deadline();
+    match desk.region.agents.desired(&host, after, Duration::from_secs(wait)).await? {
+        Some(document) => answer(&document),
+        None => Ok(Response::json(&json!({"unchanged": true}))),
+    }
+}
+
+async fn observed(desk: &Desk, mut request: Request) -> Reply {
+    let host = desk.host(&request).await?;
+    let report: Observed = read(&mut request).await?;
+    answer(&desk.region.agents.observed(&host, report).await?)
+}
+
+/// An image's bytes, for a host that has a disk of it.
+async fn image(desk: &Desk, request: Request) -> Reply {
+    let host = desk.host(&request).await?;
+    let id = request.param("id").to_string();
+    if !desk.region.agents.needs_image(&host, &id).await? {
+        return Err(err!(ResourceNotFound, "{} {} not found", "image", id));
+    }
+    let range = request.header("range").map(str::to_string);
+    request.lift_deadline();
+    desk.region.images.fetch(&id, range.as_deref()).await
+}

@@ -1,0 +1,36 @@
+
+CREATE TABLE host_tokens (hash TEXT NOT NULL PRIMARY KEY, domain_id TEXT NOT NULL, expires_at BIGINT NOT NULL);
+
+CREATE UNIQUE INDEX cloudregions_name ON cloudregions (name) WHERE deleted = {false};
+CREATE UNIQUE INDEX zones_name ON zones (name) WHERE deleted = {false};
+CREATE UNIQUE INDEX vpcs_name ON vpcs (domain_id, name) WHERE deleted = {false};
+CREATE UNIQUE INDEX wires_name ON wires (domain_id, name) WHERE deleted = {false};
+CREATE INDEX wires_zone ON wires (zone_id);
+CREATE UNIQUE INDEX networks_name ON networks (tenant_id, name) WHERE deleted = {false} AND pending_deleted = {false};
+CREATE INDEX networks_wire ON networks (wire_id);
+CREATE INDEX reservedips_network ON reservedips (network_id);
+CREATE UNIQUE INDEX hosts_name ON hosts (name) WHERE deleted = {false};
+CREATE INDEX hosts_zone ON hosts (zone_id);
+CREATE INDEX hosts_credential ON hosts (credential);
+CREATE INDEX hoststorages_host ON hoststorages (host_id);
+CREATE INDEX hoststorages_storage ON hoststorages (storage_id);
+CREATE INDEX netinterfaces_host ON netinterfaces (host_id);
+CREATE INDEX netinterfaces_wire ON netinterfaces (wire_id);
+CREATE UNIQUE INDEX storages_name ON storages (name) WHERE deleted = {false};
+CREATE UNIQUE INDEX disks_name ON disks (tenant_id, name) WHERE deleted = {false} AND pending_deleted = {false};
+CREATE INDEX disks_host ON disks (host_id, deleted);
+CREATE INDEX disks_storage ON disks (storage_id, deleted);
+CREATE INDEX disks_list ON disks (deleted, pending_deleted, is_system, is_emulated, created_at);
+CREATE INDEX disks_project ON disks (tenant_id, deleted, pending_deleted, is_system, is_emulated, created_at);
+CREATE UNIQUE INDEX serverskus_name ON serverskus (name) WHERE deleted = {false};
+CREATE UNIQUE INDEX keypairs_name ON keypairs (owner_id, name) WHERE deleted = {false};
+CREATE UNIQUE INDEX servers_name ON servers (tenant_id, name) WHERE deleted = {false} AND pending_deleted = {false};
+CREATE INDEX servers_by_name ON servers (name);
+CREATE INDEX servers_host ON servers (host_id, deleted);
+CREATE INDEX servers_list ON servers (deleted, pending_deleted, is_system, is_emulated, created_at DESC, name, id);
+CREATE INDEX servers_project ON servers (tenant_id, deleted, pending_deleted, is_system, is_emulated, created_at DESC, name, id);
+CREATE INDEX guestdisks_guest ON guestdisks (guest_id, deleted);
+CREATE INDEX guestdisks_disk ON guestdisks (disk_id, deleted);
+CREATE UNIQUE INDEX guestnetworks_address ON guestnetworks (network_id, ip_addr) WHERE deleted = {false};
+CREATE UNIQUE INDEX guestnetworks_mac ON guestnetworks (mac_addr) WHERE deleted = {false};
+CREATE INDEX guestnetworks_guest ON guestnetworks (guest_id, deleted);
