@@ -28,7 +28,7 @@ pub struct Limits {
     pub request: Duration,
     /// Time for a request head to arrive, and for an idle connection to stay.
     pub head: Duration,
-    /// Largest request head in bytes.
+    /// Largest request head in bytes. The URL alone cannot be longer than 64 KiB.
     pub head_size: usize,
     /// Longest standstill of a body in either direction.
     pub stall: Duration,
@@ -46,7 +46,7 @@ impl Default for Limits {
             json: 8 << 20,
             request: Duration::from_secs(60),
             head: Duration::from_secs(30),
-            head_size: 64 << 10,
+            head_size: 128 << 10,
             stall: Duration::from_secs(30),
             running: 2048,
             connections: 8192,

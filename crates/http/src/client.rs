@@ -333,6 +333,12 @@ pub struct Answer {
     left: Duration,
 }
 
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} from {}", self.status, self.host)
+    }
+}
+
 impl Answer {
     pub fn headers(&self) -> &HeaderMap {
         self.inner.headers()

@@ -1,7 +1,8 @@
-//! A connection that does not wait for ever for its reader: a write that makes no progress within the limit fails.
+//! A connection that does not wait for ever: a write that makes no progress within its limit fails, and so does a connection that does not
+//! say which HTTP it speaks.
 //!
-//! hyper bounds the reading of heads, `body` the reading of bodies; without this a client that never reads its answer would hold a
-//! connection, its buffers and the stream behind it as long as it likes.
+//! hyper bounds the reading of heads, `body` the reading of bodies. What is left: a client that never reads its answer would hold a
+//! connection, its buffers and the stream behind it; and hyper's look at the first bytes, which tells HTTP/1 from HTTP/2, has no limit.
 
 use std::{
     io,
@@ -19,11 +20,17 @@ pub(crate) struct Guarded<T> {
     limit: Duration,
     timer: Pin<Box<Sleep>>,
     waiting: bool,
+    /// How much of the preface has come, and until when it must be decided; `None` once it is.
+    opening: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
+/// What an HTTP/2 client with prior knowledge says first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 impl<T> Guarded<T> {
-    pub(crate) fn new(inner: T, limit: Duration) -> Guarded<T> {
-        Guarded { inner, limit, timer: Box::pin(sleep(limit)), waiting: false }
+    /// `limit` is the longest standstill of a write, `opening` the time to the first bytes.
+    pub(crate) fn new(inner: T, limit: Duration, opening: Duration) -> Guarded<T> {
+        Guarded { inner, limit, timer: Box::pin(sleep(limit)), waiting: false, opening: Some((0, Box::pin(sleep(opening)))) }
     }
 
     fn watch<R>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
@@ -44,7 +51,19 @@ impl<T> Guarded<T> {
 
 impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let this = &mut *self;
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut this.inner).poll_read(cx, buf);
+        let Some((seen, timer)) = &mut this.opening else { return outcome };
+        if outcome.is_pending() {
+            return timer.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the other end says nothing")));
+        }
+        let new = &buf.filled()[before..];
+        *seen += new.len();
+        if new.is_empty() || *seen >= PREFACE.len() || new != &PREFACE[*seen - new.len()..*seen] {
+            this.opening = None;
+        }
+        outcome
     }
 }
 

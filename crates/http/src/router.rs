@@ -225,7 +225,7 @@ mod tests {
         check("HEAD", "/servers/x", Some("GET /{kp}/{id}"));
         check("GET", "/static/a/b", Some("GET /static/a/b"));
         check("GET", "/static/a/b/c/d", Some("GET /static/{*path}"));
-        check("GET", "/static", Some("GET /{kp}"));
+        check("GET", "/static", Some("GET /static/{*path}"));
         check("GET", "/servers%2Fx", Some("GET /{kp}"));
     }
 

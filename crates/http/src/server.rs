@@ -91,11 +91,12 @@ impl Server {
                 tracing::warn!(connections = open, "cutting connections that did not finish in time");
             }
         }
-        // Changing requests whose client hung up are not tied to a connection.
-        if tokio::time::timeout_at(deadline, self.app.idle()).await.is_err() {
+        cut.send_replace(true);
+        // Changing requests whose client hung up are not tied to a connection, and what was just cut needs a turn to be gone.
+        let last = deadline.max(tokio::time::Instant::now() + Duration::from_secs(1));
+        if tokio::time::timeout_at(last, self.app.idle()).await.is_err() {
             tracing::warn!(requests = self.app.running(), "leaving requests that did not finish in time");
         }
-        cut.send_replace(true);
     }
 
     /// Serves in the background until the handle is stopped or dropped.
@@ -128,12 +129,7 @@ impl Serving {
 
 async fn accept(listener: Listener, app: Arc<App>, graceful: Arc<GracefulShutdown>, places: Arc<Semaphore>, cut: watch::Receiver<bool>) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(app.limits.head)
-        .max_buf_size(app.limits.head_size.max(8192))
-        .pipeline_flush(true);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(app.limits.head).max_buf_size(app.limits.head_size.max(8192));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -204,13 +200,13 @@ async fn connection<S>(app: Arc<App>, builder: &auto::Builder<TokioExecutor>, mu
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stall = app.limits.stall;
+    let (stall, head) = (app.limits.stall, app.limits.head);
     let conn = Arc::new(conn);
     let service = service_fn(move |request| {
         let (app, conn) = (app.clone(), conn.clone());
         async move { Ok::<_, Infallible>(layers::handle(&app, &conn, request).await) }
     });
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(Guarded::new(stream, stall)), service).into_owned();
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(Guarded::new(stream, stall, head)), service).into_owned();
     tokio::select! {
         outcome = end.watcher.watch(serving) => {
             if let Err(e) = outcome {

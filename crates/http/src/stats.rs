@@ -73,7 +73,7 @@ impl Collector for RouteCollector {
             let sum = stats.micros.iter().map(|m| m.load(Relaxed)).sum::<u64>() as f64 / 1e6;
             let mut buckets: Vec<(f64, u64)> =
                 BUCKETS.iter().zip(&stats.buckets).map(|(b, n)| (*b as f64 / 1e6, n.load(Relaxed))).collect();
-            buckets.push((f64::MAX, stats.buckets[BUCKETS.len()].load(Relaxed)));
+            buckets.push((f64::INFINITY, stats.buckets[BUCKETS.len()].load(Relaxed)));
             let count = buckets.iter().map(|(_, n)| n).sum();
             let labels = [("service", service), ("method", route.method.as_str()), ("route", &route.pattern)];
             seconds.encode_family(&labels)?.encode_histogram(

@@ -23,6 +23,10 @@ pub enum Revoked {
     User(String),
     /// Every token scoped to a project.
     Project(String),
+    /// Every token of a domain's users, and every one scoped to the domain or a project of it.
+    Domain(String),
+    /// Every token of a user (first) scoped to a project or domain (second): a role there was taken away.
+    Grant(String, String),
 }
 
 /// Voids tokens issued up to an instant.
@@ -96,7 +100,9 @@ impl Verifier {
         let c = &claims.caller;
         let void = claims.audit_ids.iter().any(|id| hit(Revoked::Chain(id.clone())))
             || hit(Revoked::User(c.user_id.clone()))
-            || (!c.project_id.is_empty() && hit(Revoked::Project(c.project_id.clone())));
+            || hit(Revoked::Domain(c.user_domain_id.clone()))
+            || (!c.project_id.is_empty() && hit(Revoked::Project(c.project_id.clone())))
+            || (!c.project_domain_id.is_empty() && (hit(Revoked::Domain(c.project_domain_id.clone())) || hit(grant(c))));
         if void { Err(Refused::Revoked) } else { Ok(until) }
     }
 
@@ -128,6 +134,12 @@ impl Verifier {
         self.revoked.store(Arc::default());
         self.revoke(all);
     }
+}
+
+/// What a token's holder was given where it is scoped to.
+fn grant(c: &base::Caller) -> Revoked {
+    let target = if c.project_id.is_empty() { &c.project_domain_id } else { &c.project_id };
+    Revoked::Grant(c.user_id.clone(), target.clone())
 }
 
 #[cfg(test)]
@@ -314,6 +326,11 @@ mod tests {
             (Revoked::User("a1b2".into()), true),
             (Revoked::Project("9f1c".into()), true),
             (Revoked::Project(String::new()), false),
+            (Revoked::Domain("default".into()), true),
+            (Revoked::Domain("else".into()), false),
+            (Revoked::Grant("a1b2".into(), "9f1c".into()), true),
+            (Revoked::Grant("a1b2".into(), "else".into()), false),
+            (Revoked::Grant("else".into(), "9f1c".into()), false),
         ] {
             let b = bench();
             let token = claims(&b.clock).sign(&b.key).unwrap();
