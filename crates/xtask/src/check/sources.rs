@@ -37,15 +37,17 @@ pub fn check_clock(house: &House) -> Result<Report> {
 }
 
 fn clock_reads(tokens: &[Located]) -> Vec<(usize, String)> {
+    use Token::{Mark, Word};
     let mut reads = Vec::new();
     for window in tokens.windows(4) {
-        let [Token::Word(kind), Token::Mark(':'), Token::Mark(':'), Token::Word(function)] =
-            [&window[0].token, &window[1].token, &window[2].token, &window[3].token]
-        else {
-            continue;
-        };
-        if CLOCKS.contains(&(kind, function)) {
-            reads.push((window[0].line, format!("{kind}::{function}")));
+        match [&window[0].token, &window[1].token, &window[2].token, &window[3].token] {
+            [Word(kind), Mark(':'), Mark(':'), Word(function)] if CLOCKS.contains(&(kind, function)) => {
+                reads.push((window[0].line, format!("{kind}::{function}")));
+            }
+            [Word(epoch), Mark('.'), Word(elapsed), _] if epoch == "UNIX_EPOCH" && elapsed == "elapsed" => {
+                reads.push((window[0].line, "UNIX_EPOCH.elapsed".to_string()));
+            }
+            _ => {}
         }
     }
     reads
@@ -198,7 +200,8 @@ mod tests {
 
     #[test]
     fn finds_clock_reads() {
-        let tokens = rust::shipped("fn a() { std::time::SystemTime::now(); clock.now(); Instant::now() } // SystemTime::now");
-        assert_eq!(clock_reads(&tokens), [(1, "SystemTime::now".to_string())]);
+        let tokens =
+            rust::shipped("fn a() { std::time::SystemTime::now(); clock.now(); Instant::now()\nUNIX_EPOCH.elapsed() } // SystemTime::now");
+        assert_eq!(clock_reads(&tokens), [(1, "SystemTime::now".to_string()), (2, "UNIX_EPOCH.elapsed".to_string())]);
     }
 }
