@@ -47,12 +47,14 @@ impl Glance {
         ctx: Ctx,
         busy: Busy,
         expect: Option<u64>,
-        mut stream: ByteStream,
+        stream: ByteStream,
     ) -> oneshot::Receiver<Result<()>> {
         let (told, tell) = oneshot::channel();
         let glance = self.clone();
         tokio::spawn(async move {
             let id = busy.id.clone();
+            // Asked again after its end by the lingering below.
+            let mut stream: ByteStream = Box::pin(stream.fuse());
             match glance.fill(&ctx, &id, expect, &mut stream).await {
                 Ok(()) => {
                     let _ = told.send(Ok(()));
@@ -100,6 +102,8 @@ impl Glance {
                     Some(piece) => upload.push(piece?).await?,
                     None => return Ok(()),
                 },
+                // A client may stop sending and wait: the refusal must not wait for it.
+                () = upload.given_up() => upload.push(Bytes::new()).await?,
                 _ = tick.tick() => {
                     let size = upload.written() as i64;
                     let percent = expect.filter(|n| *n > 0).map_or(0, |n| (size as u64).saturating_mul(100) / n) as i64;
@@ -142,7 +146,8 @@ pub(crate) fn describe(row: &mut base::Row, facts: &Facts) {
     row.set("encrypt_status", if facts.encrypted { "encrypted" } else { "" });
 }
 
-async fn linger(mut stream: ByteStream) {
+/// Listens for a while to bytes nobody wants.
+pub(crate) async fn linger(mut stream: ByteStream) {
     let drain = async {
         let mut left = LINGER_BYTES;
         while let Some(Ok(piece)) = stream.next().await {

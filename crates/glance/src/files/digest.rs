@@ -74,8 +74,10 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if let Some(thread) = self.thread.take() {
             self.set(Stage::Off);
+            // One block at most; afterwards nobody holds the file, and a full disk has its room again.
+            let _ = thread.join();
         }
     }
 }

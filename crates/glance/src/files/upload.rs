@@ -88,6 +88,11 @@ impl Upload {
         Err(self.outcome().await.err().unwrap_or_else(|| Error::internal("the writer of an image ended before its upload")))
     }
 
+    /// Waits until the writer gives up, which it may do between two pieces.
+    pub async fn given_up(&self) {
+        self.pieces.closed().await;
+    }
+
     /// Ends the upload: the file is complete under its name, and its digests are under way.
     pub async fn finish(mut self) -> Result<Received> {
         // A writer that is gone says why below.

@@ -71,7 +71,18 @@ impl Desk {
 
     /// An image by id or name, if the caller may look at it.
     async fn image(&self, ctx: &Ctx, which: &str) -> Result<Row> {
+        self.may(ctx, "get")?;
         self.glance.engine.resolve(ctx, "image", which).await
+    }
+
+    /// Refuses who may not do this with any image: before names are looked up and bytes are read.
+    fn may(&self, ctx: &Ctx, action: &str) -> Result<()> {
+        let engine = &self.glance.engine;
+        let scope = engine.kind_named("image").map_or(Scope::None, |kind| engine.widest(ctx, kind, action, &[]));
+        if scope > Scope::None {
+            return Ok(());
+        }
+        Err(err!(Forbidden, "not allowed: {} on {}; log in, or ask an administrator for a role with this permission", action, "images"))
     }
 
     /// Demands a right on a resource of the service that is not a row: at a scope or wider.

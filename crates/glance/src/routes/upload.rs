@@ -1,6 +1,7 @@
 //! Creating and changing images: metadata from headers or JSON, bytes from the body.
 
 use super::{Desk, copy_from, json, meta, params};
+use crate::intake::linger;
 use crate::{image, rows};
 use api_image::{COPY_FROM, Status};
 use base::{Ctx, Error, Json, Result, Row, err};
@@ -9,19 +10,40 @@ use resource::{Answer, Map, Method, Params, text};
 
 /// `POST /v1/images`
 pub async fn create(desk: &Desk, mut request: Request) -> Reply {
-    let ctx = desk.ctx(&request);
-    let mut map = meta(&request)?;
-    let expect = length(&request)?;
-    let bytes = brings_bytes(&request);
+    let reply = make(desk, &mut request).await;
+    heard(reply, &mut request).await
+}
+
+/// `PUT /v1/images/{id}`: metadata, and with a body the bytes of an image that waits for them.
+pub async fn update(desk: &Desk, mut request: Request) -> Reply {
+    let reply = change(desk, &mut request).await;
+    heard(reply, &mut request).await
+}
+
+/// A client that is still sending an image hears a refusal only if somebody listens to it until it reads.
+async fn heard(reply: Reply, request: &mut Request) -> Reply {
+    let patient = request.header("expect").is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
+    if reply.is_err() && !patient && brings_bytes(request) {
+        linger(request.stream()).await;
+    }
+    reply
+}
+
+async fn make(desk: &Desk, request: &mut Request) -> Reply {
+    let ctx = desk.ctx(request);
+    desk.may(&ctx, "create")?;
+    let mut map = meta(request)?;
+    let expect = length(request)?;
+    let bytes = brings_bytes(request);
     if !bytes {
         merge(&mut map, request.json().await?);
     }
     let source = request.header(COPY_FROM).map(str::to_string).or_else(|| text(&map, &["copy_from"])).filter(|s| !s.is_empty());
     let source = match source {
-        Some(url) => Some(copy_from::check(&desk.glance.options, &url, &request)?),
+        Some(url) => Some(copy_from::check(&desk.glance.options, &url, request)?),
         None => None,
     };
-    let mut params = params(&request);
+    let mut params = params(request);
     if let Some(coming) = if bytes { Some(image::BY_BODY) } else { source.as_ref().map(|_| image::BY_FETCH) } {
         // One body makes one image.
         map.remove("count");
@@ -30,7 +52,7 @@ pub async fn create(desk: &Desk, mut request: Request) -> Reply {
     let answer = desk.ask(&ctx, Method::Post, &["images"], &params, Some(serde_json::json!({ "image": map }))).await?;
     let Some(id) = id_of(&answer) else { return Ok(json(answer)) };
     if bytes {
-        return take_in(desk, &ctx, &id, expect, &mut request).await;
+        return take_in(desk, &ctx, &id, expect, request).await;
     }
     if let Some(url) = source {
         copy_from::start(desk, &ctx, &id, url);
@@ -38,12 +60,12 @@ pub async fn create(desk: &Desk, mut request: Request) -> Reply {
     Ok(json(answer))
 }
 
-/// `PUT /v1/images/{id}`: metadata, and with a body the bytes of an image that waits for them.
-pub async fn update(desk: &Desk, mut request: Request) -> Reply {
-    let ctx = desk.ctx(&request);
-    let mut map = meta(&request)?;
-    let expect = length(&request)?;
-    let bytes = brings_bytes(&request);
+async fn change(desk: &Desk, request: &mut Request) -> Reply {
+    let ctx = desk.ctx(request);
+    desk.may(&ctx, "update")?;
+    let mut map = meta(request)?;
+    let expect = length(request)?;
+    let bytes = brings_bytes(request);
     if !bytes {
         merge(&mut map, request.json().await?);
     }
@@ -53,7 +75,7 @@ pub async fn update(desk: &Desk, mut request: Request) -> Reply {
     }
     let id = id.id().to_string();
     // Also without a single field: this asks for the right to change the image.
-    let answer = desk.ask(&ctx, Method::Put, &["images", &id], &params(&request), Some(serde_json::json!({ "image": map }))).await?;
+    let answer = desk.ask(&ctx, Method::Put, &["images", &id], &params(request), Some(serde_json::json!({ "image": map }))).await?;
     if !bytes {
         return Ok(json(answer));
     }
@@ -63,7 +85,7 @@ pub async fn update(desk: &Desk, mut request: Request) -> Reply {
         let row = desk.image(&ctx, &id).await?;
         waiting(&row)?;
     }
-    take_in(desk, &ctx, &id, expect, &mut request).await
+    take_in(desk, &ctx, &id, expect, request).await
 }
 
 /// Only an image that never had bytes takes some.
@@ -78,7 +100,7 @@ async fn take_in(desk: &Desk, ctx: &Ctx, id: &str, expect: Option<u64>, request:
     let busy = desk.glance.take(id).ok_or_else(|| err!(ResourceBusy, "image {} is being worked on; try again", id))?;
     let told = desk.glance.receive(ctx.clone(), busy, expect, request.stream());
     told.await.map_err(|_| Error::internal("the task of an upload vanished"))??;
-    Ok(saved(desk, ctx, id).await?)
+    saved(desk, ctx, id).await
 }
 
 /// The image as it is now: `saved`, or already further.
