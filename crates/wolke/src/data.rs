@@ -1,0 +1,66 @@
+//! The data directory of an all-in-one platform: who may use it, and the secrets in it.
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::{
+    fs,
+    io::Write,
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// A directory held by this process.
+pub struct Data {
+    pub dir: PathBuf,
+    _lock: OwnedFd,
+}
+
+impl Data {
+    /// Makes the directory, readable by its owner only, and holds it until the process ends.
+    pub fn open(dir: &Path) -> Result<Data> {
+        fs::create_dir_all(dir).with_context(|| format!("the data directory {} cannot be made; choose another with --data", dir.display()))?;
+        let dir = dir.canonicalize()?;
+        rustix::fs::chmod(&dir, Mode::from_raw_mode(0o700)).with_context(|| format!("the data directory {} is not ours", dir.display()))?;
+        let lock = rustix::fs::open(dir.join("lock"), OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            bail!("another wolke uses {}; stop it, or choose another directory with --data", dir.display());
+        }
+        Ok(Data { dir, _lock: lock })
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A secret of 64 hex digits, made at first use.
+    pub fn secret(&self, name: &str) -> Result<String> {
+        let path = self.path(name);
+        if let Ok(text) = fs::read_to_string(&path) {
+            return Ok(text.trim().to_string());
+        }
+        let mut bytes = [0u8; 32];
+        getrandom::fill(&mut bytes).context("the kernel gives no random bytes")?;
+        let text = hex::encode(bytes);
+        self.write_private(name, &text)?;
+        Ok(text)
+    }
+
+    /// Writes a file only its owner can read, whole or not at all.
+    pub fn write_private(&self, name: &str, text: &str) -> Result<()> {
+        let (path, temporary) = (self.path(name), self.path(&format!("{name}.new")));
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(temporary, path)?;
+        Ok(())
+    }
+}
+
+/// Where data lies when nothing is said: the system's place for root, the user's own otherwise.
+pub fn default_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return "/var/lib/wolke".into();
+    }
+    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
+    home.join(".local/share/wolke")
+}
