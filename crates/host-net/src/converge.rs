@@ -43,7 +43,7 @@ impl Inner {
             return Err(err!(InvalidStatus, "the network of this host was taken down"));
         }
         let switch = self.switch(state).await?;
-        let db = Database::new(&switch.db);
+        let db = Database::of(&switch);
         let mut plan = Plan::new(&self.config, &state.document);
         let mut found = db.state().await?;
         self.check_bridges(&mut plan, &found)?;

@@ -14,25 +14,34 @@ impl Inner {
         let mut state = self.state.lock().await;
         state.down = true;
         state.answering.clear();
+        let had_own = self.files.ovs().exists();
         let own = self.daemons.running().await;
         let foreign = self.daemons.foreign().await;
         let mut shared = false;
-        for switch in own.iter().chain(&foreign) {
-            let others = self.leave(switch).await?;
-            shared |= switch.own && others;
+        if let Some(switch) = &own {
+            match self.leave(switch).await {
+                Ok(others) => shared = others,
+                // It may be dying; what it leaves is found below.
+                Err(e) => tracing::warn!(error = %e, context = e.context(), "our Open vSwitch could not be emptied"),
+            }
         }
+        let mut alone = had_own && foreign.is_none() && !shared;
         if shared {
-            tracing::warn!("another platform has bridges in our Open vSwitch; its daemons stay");
+            tracing::warn!("another platform has bridges in our Open vSwitch; its daemons stay until that one is taken down too");
+            self.daemons.abandon()?;
         } else {
             self.daemons.stop().await?;
+        }
+        if let Some(switch) = &foreign {
+            let others = self.leave(switch).await?;
+            alone |= !others && self.daemons.stop_abandoned(switch).await?;
         }
         for tap in self.files.taps()? {
             self.delete(&tap).await?;
             self.files.forget_tap(&tap)?;
         }
         for link in self.kernel.links().await.map_err(|e| Error::internal(chain(&e)))? {
-            let orphan = link.name == DATAPATH_DEVICE && own.is_some() && !shared && foreign.is_none();
-            if link.alias == self.alias() || orphan {
+            if link.alias == self.alias() || alone && link.name == DATAPATH_DEVICE {
                 self.delete(&link.name).await?;
             }
         }
@@ -42,7 +51,7 @@ impl Inner {
 
     /// Takes our things out of a switch. True when others have bridges in it.
     async fn leave(&self, switch: &ovs::Running) -> Result<bool> {
-        let db = Database::new(&switch.db);
+        let db = Database::of(switch);
         let found = db.state().await?;
         let ours = |name: &String| found.bridges.get(name).is_some_and(|b| is_ours(&self.config, &b.marks));
         let mut changes = Vec::new();

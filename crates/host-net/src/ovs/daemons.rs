@@ -9,12 +9,16 @@ use base::{Error, Result, err};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
+/// Longest another platform may take to start the daemons.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest a daemon may take to end after it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -58,6 +62,8 @@ pub(crate) struct Daemons {
 
 const DB_SERVER: &str = "ovsdb-server";
 const SWITCH: &str = "ovs-vswitchd";
+/// File in the directory of a pair whose platform was taken down.
+const ABANDONED: &str = "abandoned";
 
 impl Daemons {
     pub fn new(dir: PathBuf, choice: SwitchChoice) -> Daemons {
@@ -67,25 +73,35 @@ impl Daemons {
     /// The switch to use, started if need be.
     pub async fn ensure(&self) -> Result<Running> {
         let datapath = datapath().await;
-        let own = (self.alive(DB_SERVER), self.alive(SWITCH));
-        if let (Some(ovsdb), Some(vswitchd)) = own {
-            return Ok(self.own(datapath, vswitchd, ovsdb));
-        }
-        if self.choice == SwitchChoice::Auto
-            && own.1.is_none()
-            && let Some(found) = foreign(&self.dir, datapath)
-        {
+        if let Some(found) = self.usable(datapath) {
             return Ok(found);
         }
-        self.start(own, datapath).await
+        // Two platforms that start at the same moment must not both start a switch.
+        let _turn = turn().await?;
+        match self.usable(datapath) {
+            Some(found) => Ok(found),
+            None => self.start(datapath).await,
+        }
     }
 
-    /// Our own pair if both run.
+    /// Our own pair when it runs whole, or somebody else's when ours does not switch.
+    fn usable(&self, datapath: Datapath) -> Option<Running> {
+        match (self.alive(DB_SERVER), self.alive(SWITCH)) {
+            (Some(ovsdb), Some(vswitchd)) => {
+                let _ = fs::remove_file(self.dir.join(ABANDONED));
+                Some(self.own(datapath, vswitchd, ovsdb))
+            }
+            (_, None) if self.choice == SwitchChoice::Auto => foreign(&self.dir, datapath),
+            _ => None,
+        }
+    }
+
     fn own(&self, datapath: Datapath, vswitchd: u32, ovsdb: u32) -> Running {
         Running { db: self.dir.join("db.sock"), rundir: self.dir.clone(), datapath, own: true, vswitchd, ovsdb: Some(ovsdb) }
     }
 
-    async fn start(&self, (ovsdb, vswitchd): (Option<u32>, Option<u32>), datapath: Datapath) -> Result<Running> {
+    async fn start(&self, datapath: Datapath) -> Result<Running> {
+        let (ovsdb, vswitchd) = (self.alive(DB_SERVER), self.alive(SWITCH));
         fs::create_dir_all(&self.dir).map_err(|e| Error::internal(e).with_context(self.dir.display()))?;
         if ovsdb.is_none() {
             self.create_database().await?;
@@ -152,6 +168,25 @@ impl Daemons {
         }
     }
 
+    /// Says that nobody looks after our own pair any more: whoever uses it last ends it.
+    pub fn abandon(&self) -> Result<()> {
+        let path = self.dir.join(ABANDONED);
+        fs::write(&path, "").map_err(|e| Error::internal(e).with_context(path.display()))
+    }
+
+    /// Ends a switch its platform has left, and removes its directory. False when it is not such a one.
+    pub async fn stop_abandoned(&self, switch: &Running) -> Result<bool> {
+        if !switch.rundir.join(ABANDONED).exists() {
+            return Ok(false);
+        }
+        Daemons::new(switch.rundir.clone(), self.choice).stop().await?;
+        if let Some(parent) = switch.rundir.parent() {
+            // Holds nothing else since its platform was taken down; if it does, it stays.
+            let _ = fs::remove_dir(parent);
+        }
+        Ok(true)
+    }
+
     /// Our own pair, when it runs; never starts it.
     pub async fn running(&self) -> Option<Running> {
         let (ovsdb, vswitchd) = (self.alive(DB_SERVER)?, self.alive(SWITCH)?);
@@ -174,6 +209,24 @@ impl Daemons {
 
     fn file(&self, name: &str) -> String {
         self.dir.join(name).to_string_lossy().into_owned()
+    }
+}
+
+/// The right to start a switch in this network namespace, held until dropped or the process dies: names of abstract sockets belong to the
+/// namespace, as its datapath does.
+async fn turn() -> Result<UnixListener> {
+    let name = SocketAddr::from_abstract_name("wolke-starts-openvswitch").map_err(Error::internal)?;
+    let until = Instant::now() + START_TIMEOUT;
+    loop {
+        match UnixListener::bind_addr(&name) {
+            Ok(turn) => return Ok(turn),
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < until => sleep(Duration::from_millis(50)).await,
+            Err(e) => {
+                return Err(
+                    err!(ServiceAbnormal, "another platform on this host is starting Open vSwitch and does not finish").with_context(e)
+                );
+            }
+        }
     }
 }
 

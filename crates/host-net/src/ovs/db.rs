@@ -1,21 +1,30 @@
 //! The switch's database: what is configured, and changes to it in one transaction.
 
+use super::daemons::{Running, ended};
 use crate::run::run;
-use base::{Error, Result};
+use base::{Error, Result, err};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// Seconds the switch may take to carry out a change.
 const TIMEOUT: &str = "--timeout=45";
+/// The same for a change somebody else made.
+const SETTLE: Duration = Duration::from_secs(45);
 
 pub(crate) struct Database {
     socket: PathBuf,
+    /// The process that carries changes out.
+    vswitchd: u32,
 }
 
 /// Bridges and ports by name.
 #[derive(Debug, Default)]
 pub(crate) struct State {
+    /// The switch has carried out all of it.
+    settled: bool,
     pub bridges: BTreeMap<String, BridgeRow>,
     pub ports: BTreeMap<String, PortRow>,
 }
@@ -76,14 +85,32 @@ pub(crate) enum Change {
 }
 
 impl Database {
-    pub fn new(socket: &Path) -> Database {
-        Database { socket: socket.to_path_buf() }
+    pub fn of(switch: &Running) -> Database {
+        Database { socket: switch.db.clone(), vswitchd: switch.vswitchd }
     }
 
-    /// Everything, as of now.
+    /// Everything, once the switch has carried out what is written: whoever wrote it may have died before.
     pub async fn state(&self) -> Result<State> {
+        let until = Instant::now() + SETTLE;
+        loop {
+            let state = self.read().await?;
+            if state.settled {
+                return Ok(state);
+            }
+            if Instant::now() >= until {
+                return Err(err!(Timeout, "Open vSwitch did not carry out its configuration within {} seconds", SETTLE.as_secs()));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn read(&self) -> Result<State> {
         let text = self
             .vsctl(&[
+                "--",
+                "--columns=cur_cfg,next_cfg",
+                "list",
+                "Open_vSwitch",
                 "--",
                 "--columns=name,ports,external_ids,datapath_type,fail_mode",
                 "list",
@@ -113,7 +140,12 @@ impl Database {
 
     async fn vsctl(&self, words: &[&str]) -> Result<String> {
         let db = format!("--db=unix:{}", self.socket.display());
-        run("ovs-vsctl", &[&[db.as_str(), TIMEOUT, "--format=json"], words].concat(), "").await
+        let words = [&[db.as_str(), TIMEOUT, "--format=json"], words].concat();
+        // Nothing is carried out by a dead switch: do not wait for it.
+        tokio::select! {
+            done = run("ovs-vsctl", &words, "") => done,
+            () = ended(self.vswitchd) => Err(err!(ServiceAbnormal, "Open vSwitch of this host ended while it was configured")),
+        }
     }
 }
 
@@ -154,8 +186,9 @@ fn mark_words(marks: &Marks) -> impl Iterator<Item = String> {
 fn read_state(text: &str) -> Result<State, String> {
     let mut tables = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut table = |name: &str| rows(tables.next().ok_or(format!("no table {name}"))?.map_err(|e| e.to_string())?);
-    let (bridges, ports, interfaces) = (table("bridge")?, table("port")?, table("interface")?);
-    let mut state = State::default();
+    let (root, bridges, ports, interfaces) = (table("Open_vSwitch")?, table("bridge")?, table("port")?, table("interface")?);
+    let carried_out = |row: &Row| row["cur_cfg"].as_i64() >= row["next_cfg"].as_i64();
+    let mut state = State { settled: root.iter().all(carried_out), ..State::default() };
     let mut bridge_of = BTreeMap::new();
     for row in bridges {
         let name = string(&row["name"]);
@@ -225,11 +258,13 @@ mod tests {
 
     #[test]
     fn state_is_read_from_the_tools_json() {
-        let text = r#"{"data":[["wolke0",["set",[["uuid","u1"],["uuid","u2"]]],["map",[["wolke-owner","ab"]]],"netdev","secure"],["br1",["uuid","u3"],["map",[]],"",["set",[]]]],"headings":["name","ports","external_ids","datapath_type","fail_mode"]}
+        let text = r#"{"data":[[4,5]],"headings":["cur_cfg","next_cfg"]}
+{"data":[["wolke0",["set",[["uuid","u1"],["uuid","u2"]]],["map",[["wolke-owner","ab"]]],"netdev","secure"],["br1",["uuid","u3"],["map",[]],"",["set",[]]]],"headings":["name","ports","external_ids","datapath_type","fail_mode"]}
 {"data":[[["uuid","u2"],"tap1",100,["map",[["wolke-owner","ab"],["wolke-kind","tap"]]]],[["uuid","u1"],"wolke0",["set",[]],["map",[]]],[["uuid","u3"],"br1",["set",[]],["map",[]]]],"headings":["_uuid","name","tag","external_ids"]}
 {"data":[["tap1",-1,"","0e:57:00:00:00:01",1442,"could not open network device tap1"],["wolke0",65534,"internal",["set",[]],["set",[]],["set",[]]]],"headings":["name","ofport","type","mac","mtu_request","error"]}
 "#;
         let state = read_state(text).unwrap();
+        assert!(!state.settled && read_state(&text.replace("[[4,5]]", "[[5,5]]")).unwrap().settled);
         assert_eq!(state.bridges["wolke0"].marks["wolke-owner"], "ab");
         assert_eq!((state.bridges["wolke0"].datapath.as_str(), state.bridges["br1"].fail_mode.as_str()), ("netdev", ""));
         let tap = &state.ports["tap1"];

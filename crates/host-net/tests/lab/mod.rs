@@ -4,6 +4,8 @@
 //! with its network namespace. A guest is a namespace whose `eth0` is the other end of a plugged tap, carried by two `socat` as a
 //! hypervisor would carry it.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use api_agent::{GuestNic, GuestSpec, NetworkSpec};
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -17,6 +19,11 @@ const INSIDE: &str = "HOST_NET_LAB";
 
 /// Runs a test body on a machine of its own. Needs root.
 pub fn on_a_machine(test: &str, body: impl AsyncFnOnce(Lab)) {
+    on_a_machine_without(test, "", body);
+}
+
+/// The same where one program is not installed.
+pub fn on_a_machine_without(test: &str, missing: &str, body: impl AsyncFnOnce(Lab)) {
     if std::env::var(INSIDE).is_ok_and(|t| t == test) {
         let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "host_net=info".into());
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -39,6 +46,12 @@ pub fn on_a_machine(test: &str, body: impl AsyncFnOnce(Lab)) {
     }
     let mut again = Command::new("unshare");
     again.args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]).arg(std::env::current_exe().unwrap());
+    let bin = tempfile::tempdir().unwrap();
+    if !missing.is_empty() {
+        let script = "for d in $(echo $PATH | tr : ' '); do for f in $d/*; do n=${f##*/}; [ $n = MISSING ] || [ -e BIN/$n ] || ln -s $f BIN/; done; done";
+        sh(&script.replace("MISSING", missing).replace("BIN", &bin.path().to_string_lossy()));
+        again.env("PATH", bin.path());
+    }
     let status = again.args([test, "--exact", "--nocapture"]).env(INSIDE, test).status().unwrap();
     assert!(status.success(), "{test} failed on its machine (root is needed)");
 }
@@ -239,6 +252,11 @@ pub struct Process(Child);
 impl Process {
     pub fn new(child: Child) -> Process {
         Process(child)
+    }
+
+    /// Waits for its end.
+    pub fn finish(&mut self) {
+        self.0.wait().unwrap();
     }
 
     pub fn signal(&self, name: &str) {
