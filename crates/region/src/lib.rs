@@ -8,7 +8,7 @@ mod usage;
 
 pub use region_compute::{Image, Images, Settings};
 pub use routes::Identify;
-pub use seed::Place;
+pub use seed::{Place, Subnet, subnet};
 
 use base::{Clock, Resource, Result};
 use region_compute::{Compute, agent::Agents};

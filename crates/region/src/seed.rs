@@ -139,3 +139,26 @@ impl Region {
             .await
     }
 }
+
+/// A subnet taken apart the way the first network uses it: gateway first, guests from the tenth address to the last but one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    pub network: String,
+    pub mask: i64,
+    pub gateway: String,
+    pub first: String,
+    pub last: String,
+}
+
+/// Reads `192.168.222.0/24`; `None` when it is no IPv4 subnet between /12 and /27.
+pub fn subnet(text: &str) -> Option<Subnet> {
+    let (address, mask) = text.split_once('/')?;
+    let (address, mask): (std::net::Ipv4Addr, u32) = (address.parse().ok()?, mask.parse().ok()?);
+    if !(12..=27).contains(&mask) {
+        return None;
+    }
+    let size = 1u32 << (32 - mask);
+    let start = u32::from(address) & !(size - 1);
+    let at = |n: u32| std::net::Ipv4Addr::from(start + n).to_string();
+    Some(Subnet { network: at(0), mask: i64::from(mask), gateway: at(1), first: at(10), last: at(size - 2) })
+}

@@ -100,7 +100,7 @@ impl Engine {
         if !kind.facts.has("is_public") {
             return own;
         }
-        own.or(shared_with(caller))
+        own.or(shared_with(kind, caller))
     }
 
     /// The narrowest scope that covers the row, seen from the caller.
@@ -137,11 +137,12 @@ pub(crate) fn denied(kind: &Kind, action: &str, extra: &[&str]) -> base::Error {
 }
 
 /// Rows that others share with the caller (spec 01 §6.3).
-fn shared_with(caller: &Caller) -> Cond {
+fn shared_with(kind: &Kind, caller: &Caller) -> Cond {
     let listed = |column: &'static str, id: &str| Cond::Text(column.into(), Match::Contains, format!("\"{id}\""));
     let mut any = Cond::eq("public_scope", "system");
     if !caller.project_domain_id.is_empty() {
-        let mine = Cond::eq("domain_id", caller.project_domain_id.as_str()).or(listed("shared_domain_ids", &caller.project_domain_id));
+        let own = if kind.facts.has("domain_id") { Cond::eq("domain_id", caller.project_domain_id.as_str()) } else { Cond::False };
+        let mine = own.or(listed("shared_domain_ids", &caller.project_domain_id));
         any = any.or(Cond::eq("public_scope", "domain").and(mine));
     }
     if !caller.project_id.is_empty() {
