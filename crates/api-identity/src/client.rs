@@ -2,7 +2,7 @@
 
 use crate::{
     Auth, AuthContext, AuthRequest, Call, Changes, DirectoryDomain, DirectoryProject, Identity, PasswordMethod, PasswordUser, PolicyTrees,
-    Reply, Revocations, ScopeProject, ScopeWish, Secret, SigningKey, Subject, TokenAnswer, Transport, Which,
+    Reply, Revocations, RuleBook, ScopeProject, ScopeWish, Secret, SigningKey, Subject, TokenAnswer, Transport, Which,
 };
 use base::{Class, Clock, Error, Json, Result, Timestamp, err};
 use serde::de::DeserializeOwned;
@@ -39,6 +39,8 @@ pub struct IdentityClient {
 
 /// A token this near to its end is not used any more.
 const SPARE_SECS: i64 = 120;
+/// A refusal within this time of the login is meant; later the token may have become void.
+const AGED_SECS: i64 = 60;
 /// Rows per page when everything is read.
 const PAGE: usize = 2048;
 
@@ -74,6 +76,10 @@ impl IdentityClient {
         Timestamp::parse(&issued.subject.expires_at).is_some_and(|end| end > self.clock.now().plus_secs(SPARE_SECS))
     }
 
+    fn aged(&self, issued: &Issued) -> bool {
+        Timestamp::parse(&issued.subject.issued_at).is_none_or(|at| at.plus_secs(AGED_SECS) <= self.clock.now())
+    }
+
     /// Forgets the client's own token, unless another request has replaced it already.
     async fn forget(&self, stale: &Arc<Issued>) {
         let mut session = self.session.lock().await;
@@ -82,13 +88,16 @@ impl IdentityClient {
         }
     }
 
-    /// A request in the client's own name. A token refused although it looked good was revoked: one new login is tried.
+    /// A request in the client's own name. A token refused although it looked good was revoked: one new login is tried. Services answer a void
+    /// token with 403, so that counts too once the token is not brand-new.
     async fn call(&self, method: &'static str, path: &str, subject: Option<&str>, body: Option<Json>) -> Result<Reply> {
         for again in [false, true] {
             let session = self.session().await?;
             let call = Call { method, path, token: Some(&session.token), subject, body: body.clone() };
             match self.transport.call(call).await {
-                Err(e) if e.class() == Class::Unauthorized && !again => self.forget(&session).await,
+                Err(e) if !again && (e.class() == Class::Unauthorized || (e.class() == Class::Forbidden && self.aged(&session))) => {
+                    self.forget(&session).await;
+                }
                 other => return other,
             }
         }
@@ -160,6 +169,11 @@ impl IdentityClient {
     /// `GET /auth/revocations`
     pub async fn revocations(&self) -> Result<Revocations> {
         read(self.call("GET", "/auth/revocations", None, None).await?.body)
+    }
+
+    /// `GET /auth/bindings`
+    pub async fn rules(&self) -> Result<RuleBook> {
+        read(self.call("GET", "/auth/bindings", None, None).await?.body)
     }
 
     /// `GET /auth/changes`: waits up to `wait_secs` for something beyond the cursor.

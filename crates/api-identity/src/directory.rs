@@ -50,6 +50,40 @@ pub struct Revocations {
     pub cursor: i64,
 }
 
+/// `GET /v3/auth/bindings`: everything needed to decide what a caller may do.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RuleBook {
+    pub policies: Vec<RulePolicy>,
+    pub bindings: Vec<RuleBinding>,
+}
+
+/// A policy that is enabled.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RulePolicy {
+    pub id: String,
+    pub name: String,
+    /// `system`, `domain`, `project` or `user`.
+    pub scope: String,
+    /// The service map, with tag sets beside it (spec 02 §7.3).
+    pub document: base::Json,
+}
+
+/// A policy given to a role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleBinding {
+    pub role_id: String,
+    /// Empty for any.
+    pub project_id: String,
+    pub policy_id: String,
+    /// Whether it holds for authenticated callers only.
+    pub auth: bool,
+    /// Networks; any when empty.
+    pub ips: Vec<String>,
+    /// Unix microseconds.
+    pub valid_since: Option<i64>,
+    pub valid_until: Option<i64>,
+}
+
 /// `GET /v3/auth/changes`: what became different since a cursor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Changes {

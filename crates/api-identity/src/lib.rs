@@ -30,7 +30,9 @@ pub use answer::{
 pub use assignment::{Assignment, GROUP_DOMAIN, GROUP_PROJECT, USER_DOMAIN, USER_PROJECT};
 pub use client::{IdentityClient, Issued, Login};
 pub use credential::{Credential, TYPES as CREDENTIAL_TYPES};
-pub use directory::{Changed, Changes, DirectoryDomain, DirectoryProject, Revocation, Revocations, SigningKey};
+pub use directory::{
+    Changed, Changes, DirectoryDomain, DirectoryProject, Revocation, Revocations, RuleBinding, RuleBook, RulePolicy, SigningKey,
+};
 pub use domain::Domain;
 pub use endpoint::{Endpoint, INTERFACES};
 pub use group::Group;

@@ -21,9 +21,10 @@ pub struct Policy {
     /// Breadth of what it allows: `system`, `domain`, `project` or `user`.
     #[field(create, update, filter, default = "project")]
     pub scope: String,
-    /// Whether it came with the platform and cannot be changed or deleted.
-    #[field(filter)]
-    pub is_system: bool,
+    /// Whether it came with the platform and cannot be changed or deleted; answered as `is_system`.
+    // Not under that word: a column of that name hides its rows from ordinary lists.
+    #[field(hidden)]
+    pub builtin: bool,
     /// Allows only what belongs to projects with one of these tags.
     #[field(create, update)]
     pub project_tags: Json,

@@ -8,8 +8,10 @@
 //! being ready), hands it the servers and calls [`Process::run`]. Servers end before workers, because a request may wait for a worker's work.
 //! Nothing here knows a service by name.
 
+mod gate;
 mod worker;
 
+pub use gate::PolicyGate;
 pub use worker::{Backoff, WorkerState, WorkerStatus};
 
 use http::{Response, Router, Server, StatusCode};

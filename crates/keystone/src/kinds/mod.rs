@@ -1,0 +1,94 @@
+//! The resources of the service, one file each: what their facts cannot say.
+
+mod credential;
+mod domain;
+mod endpoint;
+mod group;
+mod policy;
+mod project;
+mod region;
+mod role;
+mod rolepolicy;
+mod service;
+mod user;
+
+use crate::state::State;
+use base::{Json, Result, Row};
+use resource::{Kind, Map};
+use std::{collections::HashMap, sync::Arc};
+use store::{Cond, Db, Pick, Read, Select};
+
+/// Every kind of the service.
+pub fn kinds(state: &Arc<State>) -> Vec<Kind> {
+    vec![
+        domain::kind(state),
+        project::kind(state),
+        user::kind(state),
+        group::kind(state),
+        role::kind(state),
+        policy::kind(state),
+        rolepolicy::kind(state),
+        service::kind(state),
+        endpoint::kind(state),
+        region::kind(),
+        credential::kind(state),
+    ]
+}
+
+/// Rows of a table by the value of a column: one query for a whole page.
+async fn counts(mut db: &Db, table: &'static str, column: &'static str, ids: &[String], cond: Cond) -> Result<HashMap<String, i64>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let select = Select::from(table)
+        .column(column, base::Kind::Text)
+        .pick(Pick::Count)
+        .filter(Cond::is_in(column, ids.iter().map(String::as_str)).and(cond))
+        .group_by(column);
+    Ok(db.rows(&select).await?.into_iter().map(|r| (r[0].as_str().to_string(), r[1].as_int().unwrap_or(0))).collect())
+}
+
+/// Distinct values of `what` by the value of `column`, counted: how many users a project has, however many roles each holds.
+async fn distinct(
+    mut db: &Db,
+    table: &'static str,
+    column: &'static str,
+    what: &'static str,
+    ids: &[String],
+    cond: Cond,
+) -> Result<HashMap<String, i64>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut select = Select::from(table)
+        .column(column, base::Kind::Text)
+        .column(what, base::Kind::Text)
+        .filter(Cond::is_in(column, ids.iter().map(String::as_str)).and(cond));
+    select.distinct = true;
+    let mut out = HashMap::new();
+    for row in db.rows(&select).await? {
+        *out.entry(row[0].as_str().to_string()).or_default() += 1;
+    }
+    Ok(out)
+}
+
+fn count_of(counts: &HashMap<String, i64>, id: &str) -> i64 {
+    counts.get(id).copied().unwrap_or(0)
+}
+
+/// What is made takes part unless its maker says otherwise.
+fn enabled_unless_said(body: &Map, row: &mut Row) {
+    if body.get("enabled").is_none_or(Json::is_null) {
+        row.set("enabled", true);
+    }
+}
+
+/// The ids of a page.
+fn ids(rows: &[Row]) -> Vec<String> {
+    rows.iter().map(|r| r.id().to_string()).collect()
+}
+
+/// Rows that live.
+fn alive() -> Cond {
+    Cond::eq("deleted", false)
+}

@@ -1,0 +1,131 @@
+//! The identity service: who somebody is, where he may work, what he may do there, and where the services are.
+//!
+//! [`build`] opens nothing and listens nowhere: it is given a database and answers with everything a process needs, for `wolke keystone` alone
+//! and for `wolke up` with all services in one process.
+//!
+//! - `login`: from a token request to a signed token; `serve`: the paths; `kinds`: the resources; `bootstrap`: the state at first start;
+//! - `state`, `follow`, `directory`, `rules`, `keys`: what is kept in memory, and how it stays true;
+//! - `grants`, `binding`, `revoke`, `access`: what ties users, roles and policies together, and who may do that;
+//! - [`remote`]: the same directory, rules and verifier for services in other processes.
+
+mod access;
+mod binding;
+mod bootstrap;
+mod config;
+mod directory;
+mod follow;
+mod grants;
+mod keys;
+mod kinds;
+mod login;
+mod owners;
+mod passwords;
+pub mod remote;
+mod revoke;
+mod rules;
+mod seal;
+mod serve;
+mod state;
+
+pub use bootstrap::Outcome;
+pub use config::{Config, ServiceEntry};
+
+use auth::{Guard, Verifier};
+use base::{Class, Clock, Result};
+use resource::{Engine, Gate, Owners};
+use service::{PolicyGate, Process};
+use state::State;
+use std::{sync::Arc, time::Duration};
+use store::{Db, Migrations};
+
+/// The tables of the service.
+pub const MIGRATIONS: Migrations = Migrations {
+    owner: api_identity::SERVICE,
+    sqlite: &[("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql"))],
+    postgres: &[("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql"))],
+};
+
+/// The service, ready to be mounted.
+pub struct Keystone {
+    /// Its paths, `/v3/…`.
+    pub router: http::Router,
+    /// Decides for every service of this process.
+    pub gate: Arc<dyn Gate>,
+    /// Projects and domains, for every service of this process.
+    pub owners: Arc<dyn Owners>,
+    /// Verifies tokens, for every service of this process.
+    pub verifier: Arc<Verifier>,
+    /// What the start found and made.
+    pub outcome: Outcome,
+    /// The engine of its resources, for documents and the command line.
+    pub engine: Arc<Engine>,
+    state: Arc<State>,
+}
+
+/// How often two processes that start at once may be in each other's way.
+const TRIES: usize = 5;
+
+/// Brings the database to where it must be, and puts the service together.
+pub async fn build(config: Config, db: Db, clock: Clock) -> Result<Keystone> {
+    db.migrate(&resource::MIGRATIONS).await?;
+    db.migrate(&MIGRATIONS).await?;
+    let state = Arc::new(State::new(config, db.clone(), clock.clone())?);
+    let mut tries = 1;
+    let outcome = loop {
+        match bootstrap::ensure(&state).await {
+            // Another process was faster with the same names: now they are there.
+            Err(e) if tries < TRIES && matches!(e.class(), Class::DuplicateName | Class::DuplicateId | Class::DuplicateResource) => {
+                tries += 1
+            }
+            outcome => break outcome?,
+        }
+    };
+    state.load().await?;
+
+    let gate: Arc<dyn Gate> = Arc::new(PolicyGate::new(state.rules.shared(), clock.clone()));
+    let owners: Arc<dyn Owners> = Arc::new(owners::LocalOwners(state.clone()));
+    let options = resource::Options { recycle: false, version: telemetry::version().to_string(), ..resource::Options::default() };
+    let engine = Engine::new(api_identity::SERVICE, db, clock, gate.clone(), owners.clone(), kinds::kinds(&state), options);
+    let engine = Arc::new(engine);
+    let verifier = state.verifier.clone();
+    let desk = Arc::new(serve::Desk { state: state.clone(), engine: engine.clone(), guard: Guard::new(verifier.clone()) });
+    Ok(Keystone { router: serve::router(&desk), gate, owners, verifier, outcome, engine, state })
+}
+
+/// How often keys are looked after and old rows cleared away.
+const UPKEEP: Duration = Duration::from_secs(300);
+/// How long the change feed is kept, and how many lines of it at most.
+const FEED_KEPT: (Duration, u64) = (Duration::from_secs(86_400), 200_000);
+
+impl Keystone {
+    /// Starts what runs beside the requests: following changes of other replicas, rotation of keys, clearing away.
+    pub fn work(&self, process: &Process) {
+        let state = self.state.clone();
+        process.worker("identity-follow", move |shutdown| {
+            let state = state.clone();
+            async move {
+                shutdown.or(state.run()).await;
+                Ok(())
+            }
+        });
+        let state = self.state.clone();
+        process.worker("identity-upkeep", move |shutdown| {
+            let state = state.clone();
+            async move {
+                while shutdown.or(tokio::time::sleep(UPKEEP)).await.is_some() {
+                    upkeep(&state).await?;
+                }
+                Ok(())
+            }
+        });
+    }
+}
+
+async fn upkeep(state: &State) -> Result<()> {
+    state.keys.rotate(state).await?;
+    // A key published earlier may have come to its turn.
+    state.keys.load(state).await?;
+    revoke::trim(&state.db).await?;
+    state.db.feed().trim(FEED_KEPT.0, FEED_KEPT.1).await?;
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! From a token request to a token (spec 02 §2).
+//!
+//! ```text
+//! who (password, token, access key) ─▶ where (project, domain, nowhere) ─▶ claims ─▶ signed token ─▶ answer
+//! ```
+//!
+//! Nobody learns here who exists: an unknown user and a wrong password cost the same and are answered alike. (Existing services answer 404
+//! for an unknown user; their clients only look for 4xx.)
+
+mod aksk;
+mod answer;
+mod scope;
+mod who;
+
+pub use answer::{catalogue, subject};
+
+use crate::state::State;
+use api_identity::{AccessKey, Auth, AuthContext, Secret, Subject};
+use auth::Claims;
+use base::{Caller, Error, Result, Row, Timestamp, err};
+use scope::Place;
+use std::net::IpAddr;
+use std::sync::Arc;
+use store::{Cond, add, set, work};
+
+/// A token with its answer.
+pub struct Issued {
+    pub token: String,
+    pub subject: Subject,
+}
+
+/// Who somebody turned out to be.
+pub(crate) struct Proved {
+    pub user: Row,
+    /// The word of the method.
+    pub method: &'static str,
+    /// The chain the new token continues; empty for a new login.
+    pub chain: Vec<String>,
+    /// The new token cannot outlive this.
+    pub until: Option<Timestamp>,
+    /// The project the proof is tied to, whatever scope was asked for.
+    pub project: Option<String>,
+    pub access_key: AccessKey,
+    /// Where the first login of the chain came from.
+    pub context: Option<AuthContext>,
+}
+
+/// Carries out `POST /v3/auth/tokens`. `peer` is the address of the connection.
+pub async fn issue(state: &State, auth: &Auth, peer: Option<IpAddr>) -> Result<Issued> {
+    let proved = who::prove(state, &auth.identity).await?;
+    who::may_work(state, &proved.user)?;
+    let place = scope::enter(state, &proved, auth.scope.as_ref()).await?;
+    let context = context(&auth.context, proved.context.as_ref(), peer);
+    let claims = claims(state, &proved, &place, &context)?;
+    let token = claims.sign(&*state.keys.signer()?)?;
+    let mut subject = subject(state, &claims).await?;
+    subject.access_key = proved.access_key.clone();
+    if proved.chain.is_empty() {
+        note_login(state, &proved.user, &context).await?;
+    }
+    Ok(Issued { token, subject })
+}
+
+/// What the client says of itself, or what is known of the connection; a token made from another keeps the first login's.
+fn context(said: &AuthContext, first: Option<&AuthContext>, peer: Option<IpAddr>) -> AuthContext {
+    let known = |word: &str| matches!(word, "web" | "api" | "cli" | "srv" | "operator");
+    let source = match (known(&said.source), first) {
+        (true, _) => said.source.clone(),
+        (false, Some(first)) => first.source.clone(),
+        (false, None) => "api".to_string(),
+    };
+    let told = said.ip.parse::<IpAddr>().ok().or_else(|| first.and_then(|f| f.ip.parse().ok()));
+    AuthContext { source, ip: told.or(peer).map(|ip| ip.to_string()).unwrap_or_default() }
+}
+
+fn claims(state: &State, proved: &Proved, place: &Place, context: &AuthContext) -> Result<Claims> {
+    let user = &proved.user;
+    let now = state.clock.now();
+    let mut expires = now.plus_secs(state.config.token_expiration_seconds.clamp(60, crate::revoke::LONGEST));
+    let account_ends = match user.get("expired_at") {
+        base::Value::Time(at) => Some(*at),
+        _ => None,
+    };
+    for end in [proved.until, account_ends].into_iter().flatten() {
+        expires = expires.min(end);
+    }
+    let caller = Caller {
+        user_id: user.id().to_string(),
+        user: user.name().to_string(),
+        user_domain_id: user.text("domain_id").to_string(),
+        user_domain: state.directory.domain_name(user.text("domain_id")),
+        project_id: place.owner.project_id.clone(),
+        project: place.owner.project.clone(),
+        project_domain_id: place.owner.domain_id.clone(),
+        project_domain: place.owner.domain.clone(),
+        roles: place.roles.clone(),
+        is_system_account: user.flag("is_system_account"),
+    };
+    let mut audit_ids = proved.chain.clone();
+    audit_ids.push(short_id()?);
+    Ok(Claims {
+        caller: Arc::new(caller),
+        methods: vec![proved.method.to_string()],
+        issued: now,
+        expires,
+        audit_ids,
+        source: context.source.clone(),
+        ip: context.ip.parse().ok(),
+        is_domain: place.is_domain,
+        key_id: String::new(),
+    })
+}
+
+/// A number of a token: 96 random bits.
+fn short_id() -> Result<String> {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let mut bytes = [0u8; 12];
+    getrandom::fill(&mut bytes).map_err(Error::internal)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// How old the note of a login may become before it is written again: a script that logs in each second shall not write each second.
+const NOTE_EVERY_SECS: i64 = 60;
+
+/// Writes down when and from where, and forgets wrong passwords. Not a change of the user in the sense of the feed.
+async fn note_login(state: &State, user: &Row, context: &AuthContext) -> Result<()> {
+    let now = state.clock.now();
+    let recent = matches!(user.get("last_active_at"), base::Value::Time(at) if at.plus_secs(NOTE_EVERY_SECS) > now);
+    let same = user.text("last_login_ip") == context.ip && user.text("last_login_source") == context.source;
+    if recent && same && user.int("failed_auth_count") == 0 {
+        return Ok(());
+    }
+    let id = user.id();
+    state
+        .db
+        .tx(|tx| {
+            let sets = vec![
+                set("last_active_at", now),
+                set("last_login_ip", context.ip.as_str()),
+                set("last_login_source", context.source.as_str()),
+                set("failed_auth_count", 0),
+            ];
+            work(async move { tx.update("users", Cond::eq("id", id), sets).await.map(drop) })
+        })
+        .await
+}
+
+/// Counts a wrong password; the one too many locks the user.
+pub(crate) async fn note_failure(state: &State, user: &Row) -> Result<Error> {
+    let most = state.config.password_error_lock_count;
+    let lockable = most > 0 && !user.flag("is_system_account");
+    let now = state.clock.now();
+    let count = state
+        .db
+        .tx(|tx| {
+            work(async move {
+                tx.update("users", Cond::eq("id", user.id()), vec![add("failed_auth_count", 1), set("failed_auth_at", now)]).await?;
+                let row = store::Read::one(tx, user.facts, user.id()).await?;
+                let Some(old) = row else { return Ok(0) };
+                let count = old.int("failed_auth_count");
+                if lockable && count > most && old.flag("enabled") {
+                    let mut new = old.clone();
+                    new.set("enabled", false);
+                    tx.save(&old, &mut new).await?;
+                    crate::revoke::user(tx, user.id()).await?;
+                    crate::access::record(tx, &base::Ctx::platform("login"), &new, "disable").await?;
+                }
+                Ok(count)
+            })
+        })
+        .await?;
+    if lockable && count > most {
+        state.catch_up().await?;
+        tracing::info!(user = user.name(), count, "user locked after too many wrong passwords");
+        return Ok(err!(TooManyFailedAttempts, "too many wrong passwords; the user is locked until an administrator enables it"));
+    }
+    Ok(wrong_password())
+}
+
+/// The one answer to an unknown user and to a wrong password.
+pub(crate) fn wrong_password() -> Error {
+    err!(WrongPassword, "wrong user name or password")
+}
+
+/// Whether a text can be a password at all; longer ones are wrong without any work.
+pub(crate) fn acceptable(password: &Secret) -> bool {
+    !password.is_empty() && password.expose().len() <= auth::password::MAX_LEN
+}

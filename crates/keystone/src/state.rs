@@ -1,0 +1,58 @@
+//! What every part of the service shares.
+
+use crate::{config::Config, directory::Directory, keys::Keys, rules::Rules, seal::Seal};
+use api_identity::CatalogService;
+use arc_swap::ArcSwap;
+use auth::Verifier;
+use base::{Clock, Result};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::AtomicI64},
+};
+use store::Db;
+use tokio::sync::{Mutex, Semaphore};
+
+pub struct State {
+    pub config: Config,
+    pub db: Db,
+    pub clock: Clock,
+    pub seal: Seal,
+    pub directory: Directory,
+    pub rules: Rules,
+    pub catalogue: ArcSwap<Vec<CatalogService>>,
+    /// Users with a role in the project `system`: they are administered by the platform's administrators only.
+    pub mighty: ArcSwap<HashSet<String>>,
+    pub keys: Keys,
+    pub verifier: Arc<Verifier>,
+    /// Places for password work.
+    pub hashing: Semaphore,
+    /// How far the change feed has been followed; held while following.
+    pub(crate) followed: Mutex<()>,
+    pub(crate) cursor: AtomicI64,
+}
+
+/// Tokens whose verification is remembered.
+const REMEMBERED: usize = 20_000;
+
+impl State {
+    pub fn new(config: Config, db: Db, clock: Clock) -> Result<State> {
+        let seal = Seal::new(&config.secret_key)?;
+        let rules = Rules::new(clock.clone(), config.own_rules.clone());
+        let cores = std::thread::available_parallelism().map_or(2, |n| n.get());
+        Ok(State {
+            seal,
+            rules,
+            directory: Directory::default(),
+            catalogue: ArcSwap::default(),
+            mighty: ArcSwap::default(),
+            keys: Keys::default(),
+            verifier: Arc::new(Verifier::new(auth::KeyRing::new(), REMEMBERED, clock.clone())),
+            hashing: Semaphore::new(cores),
+            followed: Mutex::default(),
+            cursor: AtomicI64::new(-1),
+            config,
+            db,
+            clock,
+        })
+    }
+}

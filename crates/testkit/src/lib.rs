@@ -1,0 +1,3 @@
+//! What tests of several crates share. Nothing here is part of a running platform.
+
+pub mod replay;
