@@ -94,8 +94,8 @@ impl Inner {
     async fn switch(&self, state: &mut State) -> Result<Running> {
         if let Some(old) = &state.switch
             && !old.own
-            && self.daemons.running().await.is_none()
-            && self.daemons.foreign().await.is_none()
+            && self.daemons.running().is_none()
+            && self.daemons.foreign().is_none()
         {
             let since = *state.lost.get_or_insert_with(Instant::now);
             if since.elapsed() < PATIENCE {

@@ -15,8 +15,8 @@ impl Inner {
         state.down = true;
         state.answering.clear();
         let had_own = self.files.ovs().exists();
-        let own = self.daemons.running().await;
-        let foreign = self.daemons.foreign().await;
+        let own = self.daemons.running();
+        let foreign = self.daemons.foreign();
         let mut shared = false;
         if let Some(switch) = &own {
             match self.leave(switch).await {

@@ -181,7 +181,7 @@ impl Filter {
 
     /// Makes the kernel do what the rules say, if it does not already.
     pub async fn ensure(&self, rules: &Rules) -> Result<()> {
-        if exists("nft").await {
+        if exists("nft") {
             if succeeds("nft", &["-j", "list", "chain", "ip", &self.name, &rules.mark()]).await? {
                 return Ok(());
             }
@@ -204,7 +204,7 @@ impl Filter {
 
     /// Removes all that is ours.
     pub async fn remove(&self) -> Result<()> {
-        if exists("nft").await {
+        if exists("nft") {
             let table = json!({"family": "ip", "name": self.name});
             let gone = json!({"nftables": [{"add": {"table": table}}, {"delete": {"table": table}}]});
             return run("nft", &["-j", "-f", "-"], &gone.to_string()).await.map(drop);

@@ -142,6 +142,9 @@ impl Inner {
         }
         let done = self.converge(&mut state).await?;
         self.changed.notify_one();
+        for problem in &done.problems {
+            tracing::warn!(error = %problem, context = problem.context(), "part of the document cannot be carried out");
+        }
         done.problems.into_iter().next().map_or(Ok(()), Err)
     }
 
@@ -178,8 +181,9 @@ impl Inner {
             }
             pause = match self.converge(&mut state).await {
                 Ok(done) => {
+                    // Whoever applied the document was told.
                     for problem in done.problems {
-                        tracing::warn!(error = %problem, context = problem.context(), "part of the document cannot be carried out");
+                        tracing::debug!(error = %problem, context = problem.context(), "part of the document cannot be carried out");
                     }
                     LOOK
                 }

@@ -138,6 +138,14 @@ fn nobody_is_somebody_else() {
                 "{door}"
             );
         }
+        // Nor is the host's end of the tap, which the kernel sees beside the switch.
+        let tap = sh("ip -br link show tap5").split_whitespace().nth(2).unwrap().to_string();
+        honest.sh(&format!("ip neigh replace 10.0.1.1 lladdr {tap} dev eth0"));
+        assert!(!honest.try_sh("socat -T2 - TCP:10.0.1.1:2222,connect-timeout=2").status.success());
+        honest.sh("ip neigh flush dev eth0; ip addr add 10.9.9.5/24 dev eth0");
+        sh("ip addr add 10.9.9.1/24 dev lo");
+        let asked = honest.sh("ping -n -c 2 -W 1 -I 10.9.9.5 10.9.9.1 >&2; ip neigh show 10.9.9.1");
+        assert!(!asked.contains("lladdr"), "no ARP answer for the host's other addresses: {asked}");
         network.down().await.unwrap();
     });
 }

@@ -72,35 +72,35 @@ impl Daemons {
 
     /// The switch to use, started if need be.
     pub async fn ensure(&self) -> Result<Running> {
-        let datapath = datapath().await;
-        if let Some(found) = self.usable(datapath) {
+        if let Some(found) = self.usable() {
             return Ok(found);
         }
         // Two platforms that start at the same moment must not both start a switch.
         let _turn = turn().await?;
-        match self.usable(datapath) {
+        match self.usable() {
             Some(found) => Ok(found),
-            None => self.start(datapath).await,
+            None => self.start().await,
         }
     }
 
     /// Our own pair when it runs whole, or somebody else's when ours does not switch.
-    fn usable(&self, datapath: Datapath) -> Option<Running> {
+    fn usable(&self) -> Option<Running> {
         match (self.alive(DB_SERVER), self.alive(SWITCH)) {
             (Some(ovsdb), Some(vswitchd)) => {
                 let _ = fs::remove_file(self.dir.join(ABANDONED));
-                Some(self.own(datapath, vswitchd, ovsdb))
+                Some(self.own(vswitchd, ovsdb))
             }
-            (_, None) if self.choice == SwitchChoice::Auto => foreign(&self.dir, datapath),
+            (_, None) if self.choice == SwitchChoice::Auto => foreign(&self.dir),
             _ => None,
         }
     }
 
-    fn own(&self, datapath: Datapath, vswitchd: u32, ovsdb: u32) -> Running {
+    fn own(&self, vswitchd: u32, ovsdb: u32) -> Running {
+        let datapath = datapath_of(&arguments(vswitchd).unwrap_or_default());
         Running { db: self.dir.join("db.sock"), rundir: self.dir.clone(), datapath, own: true, vswitchd, ovsdb: Some(ovsdb) }
     }
 
-    async fn start(&self, datapath: Datapath) -> Result<Running> {
+    async fn start(&self) -> Result<Running> {
         let (ovsdb, vswitchd) = (self.alive(DB_SERVER), self.alive(SWITCH));
         fs::create_dir_all(&self.dir).map_err(|e| Error::internal(e).with_context(self.dir.display()))?;
         if ovsdb.is_none() {
@@ -113,13 +113,13 @@ impl Daemons {
         if vswitchd.is_none() {
             let remote = format!("unix:{}", self.file("db.sock"));
             let mut args = vec![remote.as_str()];
-            if datapath == Datapath::Userspace {
+            if !kernel_has_datapath().await {
                 args.push("--disable-system");
             }
             self.spawn(SWITCH, &args).await?;
         }
         match (self.alive(DB_SERVER), self.alive(SWITCH)) {
-            (Some(ovsdb), Some(vswitchd)) => Ok(self.own(datapath, vswitchd, ovsdb)),
+            (Some(ovsdb), Some(vswitchd)) => Ok(self.own(vswitchd, ovsdb)),
             _ => Err(err!(ServiceAbnormal, "Open vSwitch ended right after its start; see the logs in {}", self.dir.display())),
         }
     }
@@ -188,14 +188,14 @@ impl Daemons {
     }
 
     /// Our own pair, when it runs; never starts it.
-    pub async fn running(&self) -> Option<Running> {
+    pub fn running(&self) -> Option<Running> {
         let (ovsdb, vswitchd) = (self.alive(DB_SERVER)?, self.alive(SWITCH)?);
-        Some(self.own(datapath().await, vswitchd, ovsdb))
+        Some(self.own(vswitchd, ovsdb))
     }
 
     /// Somebody else's switch in this network namespace.
-    pub async fn foreign(&self) -> Option<Running> {
-        foreign(&self.dir, datapath().await)
+    pub fn foreign(&self) -> Option<Running> {
+        foreign(&self.dir)
     }
 
     /// Process id of one of our daemons, if it is that daemon and alive.
@@ -246,18 +246,26 @@ async fn end(pid: u32, daemon: &str) -> Result<()> {
     Ok(())
 }
 
-/// The kernel's datapath if its module is there.
-async fn datapath() -> Datapath {
-    let module = Path::new("/sys/module/openvswitch");
-    if !module.exists() && Path::new("/lib/modules").exists() {
-        // Loading is what the distribution's start script does too; without it, or without the module, userspace serves.
+const MODULE: &str = "/sys/module/openvswitch";
+
+/// Whether the kernel can switch for us. Loading its module is what a distribution's start script does too.
+async fn kernel_has_datapath() -> bool {
+    let there = || Path::new(MODULE).exists();
+    if !there() && Path::new("/lib/modules").exists() {
+        // Without the tool or the module, userspace serves.
         let _ = succeeds("modprobe", &["-q", "openvswitch"]).await;
     }
-    if module.exists() { Datapath::Kernel } else { Datapath::Userspace }
+    there()
+}
+
+/// The datapath a daemon was started for: a module loaded later changes nothing for it.
+fn datapath_of(arguments: &[String]) -> Datapath {
+    let kernel = Path::new(MODULE).exists() && !arguments.iter().any(|a| a == "--disable-system");
+    if kernel { Datapath::Kernel } else { Datapath::Userspace }
 }
 
 /// A switch daemon of somebody else that lives in our network namespace.
-fn foreign(own: &Path, datapath: Datapath) -> Option<Running> {
+fn foreign(own: &Path) -> Option<Running> {
     let here = fs::read_link("/proc/self/ns/net").ok()?;
     let pids = fs::read_dir("/proc").ok()?.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let mut found: Vec<Running> = pids
@@ -267,7 +275,7 @@ fn foreign(own: &Path, datapath: Datapath) -> Option<Running> {
             let args = arguments(pid)?;
             let db = PathBuf::from(args.iter().skip(1).find_map(|a| a.strip_prefix("unix:"))?);
             let rundir = db.parent()?.to_path_buf();
-            let datapath = if args.iter().any(|a| a == "--disable-system") { Datapath::Userspace } else { datapath };
+            let datapath = datapath_of(&args);
             (rundir != own && db.exists()).then_some(Running { db, rundir, datapath, own: false, vswitchd: pid, ovsdb: None })
         })
         .collect();
