@@ -160,6 +160,12 @@ impl<E: Send + Sync + 'static> Tasks<E> {
         &self.core.metrics
     }
 
+    /// Whether anything of the engine is still there, bodies included.
+    pub(crate) fn alive(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let core = Arc::downgrade(&self.core);
+        move || core.strong_count() > 0
+    }
+
     /// Names of the kinds it can run.
     pub fn kinds(&self) -> Vec<&'static str> {
         let mut names: Vec<_> = self.core.kinds.keys().copied().collect();
@@ -176,31 +182,35 @@ impl<E: Send + Sync + 'static> Tasks<E> {
         let core = &self.core;
         worker::register(core).await?;
         let cursor = core.db.feed().head().await?;
+        let mut bodies = JoinSet::new();
         tokio::select! {
             () = shutdown => {}
             () = listen(core, cursor) => {}
             () = worker::beat(core) => {}
-            () = take(core) => {}
+            () = take(core, &mut bodies) => {}
         }
+        bodies.shutdown().await;
         worker::leave(core).await
     }
 }
 
-/// Takes tasks as long as there is room and starts their bodies. All bodies end with this future.
-async fn take<E: Send + Sync + 'static>(core: &Arc<Core<E>>) {
+/// Takes tasks as long as there is room and starts their bodies.
+async fn take<E: Send + Sync + 'static>(core: &Arc<Core<E>>, bodies: &mut JoinSet<()>) {
     const BATCH: usize = 64;
-    let mut bodies = JoinSet::new();
     loop {
         let want = core.room().min(BATCH);
-        let rows = match want {
-            0 => Vec::new(),
+        let claimed = match want {
+            0 => worker::Claimed::default(),
             _ => worker::claim(core, want).await.unwrap_or_else(|e| {
                 tracing::warn!(error = %e, cause = e.context(), "tasks cannot be taken; trying on");
-                Vec::new()
+                worker::Claimed::default()
             }),
         };
-        let all = want > 0 && rows.len() < want;
-        for row in rows {
+        if claimed.more && claimed.rows.is_empty() {
+            // Other workers want the same ones; a short pause brings them apart.
+            tokio::time::sleep(core.jitter(Duration::from_millis(2))).await;
+        }
+        for row in claimed.rows {
             core.metrics.claimed.get_or_create(&crate::metrics::OfTask { task: row.facts.task_name.clone() }).inc();
             core.metrics.active.set(core.active.fetch_add(1, Ordering::SeqCst) + 1);
             let ticket = Ticket(core.clone());
@@ -210,7 +220,7 @@ async fn take<E: Send + Sync + 'static>(core: &Arc<Core<E>>) {
                 drop(ticket);
             });
         }
-        if !all && want > 0 {
+        if claimed.more {
             continue;
         }
         tokio::select! {

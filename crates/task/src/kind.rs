@@ -33,6 +33,9 @@ pub trait Task<E>: Serialize + DeserializeOwned + Send + Sync + 'static {
 pub struct StepKey {
     pub task_id: Arc<str>,
     pub step: Arc<str>,
+    /// Rises with every worker that takes the task. A receiver of calls that remembers the highest it saw of a task can refuse a worker that
+    /// was thought dead and wakes up late; the database does so by itself.
+    pub epoch: i64,
     /// The caller who asked for the task and the request he asked with.
     pub ctx: Arc<Ctx>,
 }
@@ -44,6 +47,33 @@ impl fmt::Display for StepKey {
 }
 
 /// A step whose effect is database writes: they, the changes it emits and its journal row are one transaction.
+///
+/// A step that can be neither undone nor says why does not build:
+///
+/// ```compile_fail,E0080
+/// # use {base::{Json, Result}, store::Tx, task::{Flow, Step, StepKey, Task, Tasks}};
+/// struct Careless;
+///
+/// impl Step<()> for Careless {
+///     const NAME: &'static str = "careless";
+///     type Out = ();
+///     async fn act(&self, _: &(), tx: &mut Tx, _: &StepKey) -> Result<()> {
+///         tx.delete("disks", store::Cond::True).await.map(drop)
+///     }
+/// }
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Clean;
+///
+/// impl Task<()> for Clean {
+///     const NAME: &'static str = "CleanTask";
+///     async fn run(&self, flow: &Flow<()>) -> Result<Json> {
+///         flow.step(Careless).await.map(|()| Json::Null)
+///     }
+/// }
+///
+/// Tasks::builder().kind::<Clean>();
+/// ```
 pub trait Step<E>: Send + Sync {
     const NAME: &'static str;
     type Out: Serialize + DeserializeOwned + Send + Sync;
@@ -72,7 +102,8 @@ pub trait Step<E>: Send + Sync {
 }
 
 /// A step with an effect outside the database. It is journaled as begun before, and with its output after; a crash between the two repeats it,
-/// so the other side must treat a second call with the same key as the first.
+/// so the other side must treat a second call with the same key as the first. A call of a worker that was thought dead may come after another
+/// worker undid it: a side that must not have that remembers undone keys, or looks at [`StepKey::epoch`].
 pub trait Call<E>: Send + Sync {
     const NAME: &'static str;
     type Out: Serialize + DeserializeOwned + Send + Sync;

@@ -4,11 +4,13 @@ use crate::{Phase, StepRow, TaskRow, row, stage, start, state, status};
 use base::{Resource, Result, Timestamp, err};
 use store::{ChangeOp, Cond, Put, Read, Sets, Tx, set};
 
+/// Reads a task and keeps everybody else from moving it until the transaction ends. Parents before children, never the other way.
 async fn load(tx: &mut Tx, id: &str) -> Result<TaskRow> {
+    tx.lock("tasks", Cond::eq("id", id)).await?;
     tx.get::<TaskRow>(id).await?.ok_or_else(|| err!(ResourceNotFound, "task {} not found", id))
 }
 
-/// Changes a task nobody may have changed since it was read, and tells the feed.
+/// Changes a task that was loaded in this transaction, and tells the feed.
 async fn change(tx: &mut Tx, task: &mut TaskRow, mut sets: Sets) -> Result<()> {
     let now = tx.now();
     sets.extend([set("updated_at", now), ("update_version".into(), Put::Add(1))]);
@@ -103,6 +105,7 @@ pub async fn abandon(tx: &mut Tx, id: &str) -> Result<()> {
 
 /// Takes back a task that had completed, for a parent that failed later. False when there is nothing (more) to wait for.
 pub(crate) async fn revert(tx: &mut Tx, id: &str, error: &base::Error) -> Result<bool> {
+    tx.lock("tasks", Cond::eq("id", id)).await?;
     let Some(mut task) = tx.get::<TaskRow>(id).await? else { return Ok(false) };
     if !task.ended() {
         if !task.facts.committed && !task.cancel_requested && ![status::UNDOING, status::STUCK].contains(&task.facts.status.as_str()) {

@@ -118,7 +118,7 @@ impl<E> Run<E> {
     }
 
     pub fn key(&self, step: &str) -> StepKey {
-        StepKey { task_id: self.id.clone(), step: step.into(), ctx: self.ctx.clone() }
+        StepKey { task_id: self.id.clone(), step: step.into(), epoch: lock(&self.row).epoch, ctx: self.ctx.clone() }
     }
 
     /// The error it goes back for, if it does.
@@ -283,7 +283,11 @@ impl<E: Send + Sync> Run<E> {
         let row = self.row();
         Ok(match rows.first().map(Vec::as_slice) {
             Some([epoch, _]) if epoch.as_int() != Some(row.epoch) => Fence::Lost,
-            Some([_, cancel]) if cancel.as_bool() == Some(true) && self.undoing().is_none() => Fence::Cancelled,
+            Some([_, cancel]) if cancel.as_bool() == Some(true) && self.undoing().is_none() => {
+                // Whoever asked has changed the row.
+                self.unsettle();
+                Fence::Cancelled
+            }
             Some(_) => Fence::Held(Box::new(row)),
             None => Fence::Lost,
         })

@@ -81,18 +81,29 @@ pub(crate) async fn leave<E: Send + Sync>(core: &Core<E>) -> Result<()> {
         .await
 }
 
+/// What a worker got.
+#[derive(Default)]
+pub(crate) struct Claimed {
+    pub rows: Vec<TaskRow>,
+    /// Whether there may be more to get.
+    pub more: bool,
+}
+
 /// Takes up to `limit` tasks of the kinds this worker knows, those that waited longest first.
-pub(crate) async fn claim<E: Send + Sync>(core: &Arc<Core<E>>, limit: usize) -> Result<Vec<TaskRow>> {
+pub(crate) async fn claim<E: Send + Sync>(core: &Arc<Core<E>>, limit: usize) -> Result<Claimed> {
     let now = core.now();
     let free = || Cond::eq("holder", "").and(Cond::cmp("next_at", Op::Le, now));
     let known = Cond::is_in("task_name", core.kinds.keys().copied());
     let due = Select::from("tasks").column("id", Kind::Text).filter(free().and(known)).order(Order::asc("next_at")).page(limit as u64, 0);
     let rows = (&mut &core.db).rows(&due).await?;
     if rows.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Claimed::default());
     }
+    // Rows that another worker took in between count as well: behind them there may be others.
+    let more = rows.len() >= limit;
     let ids = &Cond::is_in("id", rows.into_iter().flatten());
-    core.db
+    let rows = core
+        .db
         .tx(|tx| {
             work(async move {
                 let now = tx.now();
@@ -113,7 +124,8 @@ pub(crate) async fn claim<E: Send + Sync>(core: &Arc<Core<E>>, limit: usize) -> 
                 Ok(rows)
             })
         })
-        .await
+        .await?;
+    Ok(Claimed { rows, more })
 }
 
 /// The journal of a task that was worked on before.

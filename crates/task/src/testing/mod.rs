@@ -71,26 +71,38 @@ pub fn quick() -> Options {
 }
 
 /// An engine at work; dropping it is like killing the process.
-pub struct Running(JoinHandle<Result<()>>);
+pub struct Running {
+    work: JoinHandle<Result<()>>,
+    alive: Box<dyn Fn() -> bool + Send + Sync>,
+}
 
 impl Running {
     pub fn new<E: Send + Sync + 'static>(tasks: Tasks<E>) -> Running {
-        Running(tokio::spawn(async move { tasks.run(std::future::pending()).await }))
+        let alive = Box::new(tasks.alive());
+        Running { work: tokio::spawn(async move { tasks.run(std::future::pending()).await }), alive }
     }
 
-    /// Kills it and returns when it is gone.
+    /// Kills it and returns when nothing of it moves any more.
+    ///
+    /// # Panics
+    /// When it had ended by itself, or does not go.
     pub async fn kill(mut self) {
-        self.0.abort();
+        self.work.abort();
         // Aborted, which is what was wanted, or failed before, which is a finding.
-        if let Ok(Err(e)) = (&mut self.0).await {
+        if let Ok(Err(e)) = (&mut self.work).await {
             panic!("the engine ended: {e} {:?}", e.context());
+        }
+        let end = Instant::now() + LONG;
+        while (self.alive)() {
+            assert!(Instant::now() < end, "the killed engine does not go");
+            tokio::time::sleep(Duration::from_micros(200)).await;
         }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.abort();
+        self.work.abort();
     }
 }
 

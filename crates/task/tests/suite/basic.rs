@@ -35,6 +35,6 @@ async fn is_undone_when_it_fails() {
     let mut read = &db;
     assert_eq!(read.get::<Shelf>("s1").await.unwrap().unwrap().used, 0);
     assert!(read.get::<Carton>("b1").await.unwrap().is_none());
-    assert!(env.things.lock().unwrap().is_empty());
+    assert!(env.things().is_empty());
     work.kill().await;
 }

@@ -4,7 +4,7 @@ use crate::kit::{self, Carton, Env, Shelf, Store};
 use base::{Facts, Json, Resource, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use store::{Cond, Db, Read, Tx, add, set, work};
+use store::{Cond, Db, Tx, add};
 use task::testing::{Bed, check};
 use task::{Builder, Flow, NewTask, Step, StepKey, Task};
 
@@ -32,30 +32,10 @@ impl Bed for Kit {
         vec![Shelf::facts(), Carton::facts()]
     }
     fn outside(&self, env: &Env) -> Vec<String> {
-        env.things.lock().unwrap().values().cloned().collect()
+        env.things().into_values().collect()
     }
     fn beside(&self, db: Db, _: Arc<Env>) -> impl Future<Output = ()> + Send + 'static {
-        inspector(db)
-    }
-}
-
-/// Checks boxes as they come, like an agent.
-async fn inspector(db: Db) {
-    let mut cursor = 0;
-    loop {
-        let new = (&mut &db).texts("boxes", "id", Cond::eq("status", "new")).await.unwrap();
-        for id in &new {
-            db.tx(|tx| {
-                work(async move {
-                    tx.update("boxes", Cond::eq("id", id.as_str()), vec![set("status", "checked")]).await?;
-                    kit::changed(tx, id).await
-                })
-            })
-            .await
-            .unwrap();
-        }
-        db.feed().wait(cursor, std::time::Duration::from_secs(5)).await.unwrap();
-        cursor = db.feed().head().await.unwrap();
+        kit::inspector(db)
     }
 }
 
@@ -145,9 +125,7 @@ impl Step<Env> for Leak {
     type Out = ();
 
     async fn act(&self, env: &Env, _: &mut Tx, _: &StepKey) -> Result<()> {
-        let mut things = env.things.lock().unwrap();
-        let n = things.len();
-        things.insert(format!("leak {n}"), "leak".to_string());
+        env.put(&format!("leak {}", env.things().len()), "leak");
         Ok(())
     }
 }

@@ -3,9 +3,10 @@
 use base::{Json, Resource, Result, err};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::{Change, ChangeOp, Cond, Db, Read, Tx, add, work};
+use store::{Change, ChangeOp, Cond, Db, Read, Tx, add, set, work};
 use task::{Call, Flow, NewTask, Options, Polled, Step, StepKey, Task, Tasks, Wait};
 
 /// A shelf.
@@ -42,15 +43,60 @@ CREATE TABLE boxes (id TEXT COLLATE \"C\" NOT NULL PRIMARY KEY, shelf_id TEXT NO
 /// The warehouse: what is in it by key, and what it was asked.
 #[derive(Default)]
 pub struct Env {
-    pub things: Mutex<BTreeMap<String, String>>,
+    things: Mutex<BTreeMap<String, String>>,
+    /// Where it lies on disk, if it is to outlive the process; otherwise it is in memory.
+    dir: Option<PathBuf>,
     pub calls: Mutex<u64>,
+    /// When there is one, every call waits for a permit.
+    pub gate: Mutex<Option<Arc<tokio::sync::Semaphore>>>,
     /// Errors it answers with, the next first.
     pub troubles: Mutex<Vec<base::Error>>,
 }
 
 impl Env {
-    pub fn answer(&self) -> Result<()> {
+    /// One that lies on disk.
+    pub fn at(dir: PathBuf) -> Env {
+        Env { dir: Some(dir), ..Env::default() }
+    }
+
+    pub fn put(&self, key: &str, what: &str) {
+        match &self.dir {
+            Some(dir) => std::fs::write(dir.join(key.replace('/', "_")), what).unwrap(),
+            None => drop(self.things.lock().unwrap().insert(key.to_string(), what.to_string())),
+        }
+    }
+
+    pub fn take(&self, key: &str) {
+        match &self.dir {
+            Some(dir) => match std::fs::remove_file(dir.join(key.replace('/', "_"))) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => panic!("{e}"),
+                _ => {}
+            },
+            None => drop(self.things.lock().unwrap().remove(key)),
+        }
+    }
+
+    pub fn things(&self) -> BTreeMap<String, String> {
+        let Some(dir) = &self.dir else { return self.things.lock().unwrap().clone() };
+        let entries = std::fs::read_dir(dir).unwrap().map(std::result::Result::unwrap);
+        entries.map(|e| (e.file_name().into_string().unwrap(), std::fs::read_to_string(e.path()).unwrap())).collect()
+    }
+
+    /// Returns when so many calls have come.
+    pub async fn until_calls(&self, n: u64) {
+        let end = tokio::time::Instant::now() + Duration::from_secs(60);
+        while *self.calls.lock().unwrap() < n {
+            assert!(tokio::time::Instant::now() < end, "call {n} did not come");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub async fn answer(&self) -> Result<()> {
         *self.calls.lock().unwrap() += 1;
+        let gate = self.gate.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
         match self.troubles.lock().unwrap().pop() {
             Some(e) => Err(e),
             None => Ok(()),
@@ -113,13 +159,13 @@ impl Call<Env> for Deliver {
     type Out = String;
 
     async fn call(&self, env: &Env, key: &StepKey) -> Result<String> {
-        env.answer()?;
-        env.things.lock().unwrap().insert(key.to_string(), self.what.clone());
+        env.answer().await?;
+        env.put(&key.to_string(), &self.what);
         Ok(format!("receipt for {}", self.what))
     }
     async fn undo_call(&self, env: &Env, key: &StepKey, _: Option<&String>) -> Result<()> {
-        env.answer()?;
-        env.things.lock().unwrap().remove(&key.to_string());
+        env.answer().await?;
+        env.take(&key.to_string());
         Ok(())
     }
 }
@@ -191,8 +237,8 @@ pub async fn prepare(db: &Db) {
     let (open, full) = (&shelf("s1", 1_000_000), &shelf("full", 0));
     db.tx(|tx| {
         work(async move {
-            tx.insert(open).await?;
-            tx.insert(full).await
+            tx.try_insert(open).await?;
+            tx.try_insert(full).await.map(drop)
         })
     })
     .await
@@ -207,4 +253,24 @@ pub async fn fresh() -> Db {
 
 pub fn engine(db: &Db, env: &Arc<Env>, options: Options) -> Tasks<Env> {
     Tasks::builder().kind::<Store>().options(options).build(db, env.clone())
+}
+
+/// Checks boxes as they come, like an agent.
+pub async fn inspector(db: Db) {
+    let mut cursor = 0;
+    loop {
+        let new = (&mut &db).texts("boxes", "id", Cond::eq("status", "new")).await.unwrap();
+        for id in &new {
+            db.tx(|tx| {
+                work(async move {
+                    tx.update("boxes", Cond::eq("id", id.as_str()), vec![set("status", "checked")]).await?;
+                    changed(tx, id).await
+                })
+            })
+            .await
+            .unwrap();
+        }
+        db.feed().wait(cursor, Duration::from_secs(5)).await.unwrap();
+        cursor = db.feed().head().await.unwrap();
+    }
 }

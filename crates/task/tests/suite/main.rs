@@ -1,5 +1,9 @@
 //! The engine against real databases.
 
 mod basic;
+mod crash;
+mod engine;
 mod generic;
 mod kit;
+mod model;
+mod random;
