@@ -4,13 +4,13 @@
 //! flows that lead to them. Every step looks before it acts and acts only on differences; dying between any two is healed by the next run.
 
 use crate::config::Config;
-use crate::flows::{Ports, SERVICE, SERVICE_PREFIX, flows};
+use crate::flows::{Layout, Ports, SERVICE, SERVICE_PREFIX};
 use crate::nat::Rules;
 use crate::network::{Answering, Inner, State, chain};
 use crate::ovs::{self, Change, Database, Datapath, PortRow, Running};
 use crate::plan::{Bridge, Plan, mac_text};
 use crate::view::View;
-use crate::{dhcp_server, metadata, sysctl};
+use crate::{dhcp_server, metadata, shape, sysctl};
 use arc_swap::ArcSwap;
 use base::{Error, Result, err};
 use ipnet::Ipv4Net;
@@ -55,7 +55,7 @@ impl Inner {
             if found.bridges.contains_key(bridge) {
                 ovs::delete_all(&switch.rundir, bridge, self.config.owner()).await?;
             }
-            state.flows.remove(bridge);
+            state.layouts.remove(bridge);
         }
         // Apart, or the switch would keep a device open that was made anew under its old name.
         db.change(&drops).await?;
@@ -72,6 +72,7 @@ impl Inner {
         }
         self.filter.ensure(&Rules::new(&plan, &own_taps)).await?;
         self.raise_taps(&plan, &taps).await?;
+        shape::ensure(&plan, &own_taps).await?;
 
         let mut plugged = BTreeSet::new();
         state.answering.retain(|bridge, _| plan.bridges.contains_key(bridge));
@@ -106,7 +107,7 @@ impl Inner {
         let switch = self.daemons.ensure().await?;
         if state.switch.as_ref() != Some(&switch) {
             tracing::info!(db = %switch.db.display(), datapath = switch.datapath.name(), own = switch.own, "using Open vSwitch");
-            state.flows.clear();
+            state.layouts.clear();
             state.switch = Some(switch.clone());
         }
         Ok(switch)
@@ -331,19 +332,19 @@ impl Inner {
         own_taps: &BTreeSet<String>,
     ) -> Result<()> {
         let owner = self.config.owner();
-        let wanted = flows(bridge, ports, own_taps);
-        if let Some(known) = state.flows.get(&bridge.name) {
+        let wanted = Layout::new(bridge, ports, own_taps);
+        if let Some(known) = state.layouts.get(&bridge.name) {
             if ovs::holds(&switch.rundir, &bridge.name, owner, known).await? {
                 ovs::apply(&switch.rundir, &bridge.name, owner, Some(known), &wanted).await?;
-                state.flows.insert(bridge.name.clone(), wanted);
+                state.layouts.insert(bridge.name.clone(), wanted);
                 return Ok(());
             }
-            state.flows.remove(&bridge.name);
+            state.layouts.remove(&bridge.name);
         }
         if !ovs::holds(&switch.rundir, &bridge.name, owner, &wanted).await? {
             ovs::apply(&switch.rundir, &bridge.name, owner, None, &wanted).await?;
         }
-        state.flows.insert(bridge.name.clone(), wanted);
+        state.layouts.insert(bridge.name.clone(), wanted);
         Ok(())
     }
 }

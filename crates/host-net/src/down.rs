@@ -60,6 +60,9 @@ impl Inner {
             changes.push(Change::DropPort { name: name.clone() });
             if !ours(&row.bridge) {
                 visited.insert(row.bridge.clone());
+                if let Some(port) = row.number {
+                    ovs::delete_meter(&switch.rundir, &row.bridge, port).await?;
+                }
             }
         }
         changes.extend(found.bridges.keys().filter(|b| ours(b)).map(|name| Change::DropBridge { name: name.clone() }));

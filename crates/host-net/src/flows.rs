@@ -78,8 +78,31 @@ impl fmt::Display for Flow {
 /// OpenFlow port numbers by port name, of ports that are on the bridge now.
 pub(crate) type Ports = BTreeMap<String, u16>;
 
+/// All that a bridge should do with packets of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Sorted.
+    pub flows: Vec<Flow>,
+    /// Mbit/s a guest may send, by its port, which is also the number of the meter.
+    pub meters: BTreeMap<u16, u32>,
+}
+
+impl Layout {
+    pub fn new(bridge: &Bridge, ports: &Ports, own_taps: &BTreeSet<String>) -> Layout {
+        let metered = |nic: &Nic| Some((*ports.get(&nic.tap)?, nic.limit?));
+        Layout { flows: flows(bridge, ports, own_taps), meters: bridge.nics.values().filter_map(metered).collect() }
+    }
+
+    /// The mark under which a bridge tells what of ours it has: owner in the upper half of the cookie, content in the lower.
+    pub fn mark(&self, owner: u32) -> u64 {
+        let text: Vec<String> = self.flows.iter().map(Flow::to_string).chain([format!("{:?}", self.meters)]).collect();
+        let text: Vec<&str> = text.iter().map(String::as_str).collect();
+        u64::from(owner) << 32 | u64::from(crate::config::hash32(&text))
+    }
+}
+
 /// All flows of a bridge, sorted. `own_taps` are our taps on it, also those the plan does not know (any more): they carry nothing.
-pub(crate) fn flows(bridge: &Bridge, ports: &Ports, own_taps: &BTreeSet<String>) -> Vec<Flow> {
+fn flows(bridge: &Bridge, ports: &Ports, own_taps: &BTreeSet<String>) -> Vec<Flow> {
     let mut out = Set::default();
     if bridge.own {
         // Other bridges have their operator's flows for what is not ours.
@@ -119,23 +142,24 @@ impl Set {
 fn nic_flows(out: &mut Set, nic: &Nic, port: u16) {
     let from = format!("in_port={port}");
     let mac = mac_text(nic.mac);
+    let pass = if nic.limit.is_some() { format!("meter:{port},NORMAL") } else { "NORMAL".to_string() };
     out.add(500, &from, "drop");
     out.add(690, &format!("{from},ip,nw_dst={METADATA}"), "drop");
     out.add(690, &format!("{from},arp,arp_tpa={METADATA}"), "drop");
     if nic.ip_check {
         out.add(680, &format!("{from},udp,tp_src=67,tp_dst=68"), "drop");
         if let Some(ip) = nic.address {
-            out.add(600, &format!("{from},dl_src={mac},ip,nw_src={ip}"), "NORMAL");
-            out.add(600, &format!("{from},dl_src={mac},arp,arp_sha={mac},arp_spa={ip}"), "NORMAL");
+            out.add(600, &format!("{from},dl_src={mac},ip,nw_src={ip}"), &pass);
+            out.add(600, &format!("{from},dl_src={mac},arp,arp_sha={mac},arp_spa={ip}"), &pass);
             // Asking whether its own address is taken, before using it (RFC 5227).
-            out.add(600, &format!("{from},dl_src={mac},arp,arp_op=1,arp_sha={mac},arp_spa=0.0.0.0,arp_tpa={ip}"), "NORMAL");
+            out.add(600, &format!("{from},dl_src={mac},arp,arp_op=1,arp_sha={mac},arp_spa=0.0.0.0,arp_tpa={ip}"), &pass);
         }
     } else if nic.mac_check {
-        out.add(600, &format!("{from},dl_src={mac}"), "NORMAL");
-        out.add(610, &format!("{from},dl_src={mac},arp,arp_sha={mac}"), "NORMAL");
+        out.add(600, &format!("{from},dl_src={mac}"), &pass);
+        out.add(610, &format!("{from},dl_src={mac},arp,arp_sha={mac}"), &pass);
         out.add(605, &format!("{from},arp"), "drop");
     } else {
-        out.add(600, &from, "NORMAL");
+        out.add(600, &from, &pass);
     }
 }
 
@@ -178,21 +202,14 @@ fn arp_turn(mac: Mac) -> String {
     )
 }
 
-/// The mark under which a bridge tells which flows of ours it has: owner in the upper half of the cookie, content in the lower.
-pub(crate) fn mark(owner: u32, flows: &[Flow]) -> u64 {
-    let text: Vec<String> = flows.iter().map(Flow::to_string).collect();
-    let text: Vec<&str> = text.iter().map(String::as_str).collect();
-    u64::from(owner) << 32 | u64::from(crate::config::hash32(&text))
-}
-
 /// Cookie and mask of all flows of an owner.
 pub(crate) fn owned(owner: u32) -> String {
     format!("cookie=0x{:x}/0xffffffff00000000", u64::from(owner) << 32)
 }
 
-/// A bundle that makes our flows `new`. With `old`, which the bridge must hold exactly, only differences are touched. Empty when there is
-/// nothing to do.
-pub(crate) fn bundle(owner: u32, old: Option<&[Flow]>, new: &[Flow]) -> Vec<String> {
+/// A bundle that makes our flows those of `new`. With `old`, which the bridge must hold exactly, only differences are touched. Empty when
+/// there is nothing to do.
+pub(crate) fn bundle(owner: u32, old: Option<&Layout>, new: &Layout) -> Vec<String> {
     if old == Some(new) {
         return Vec::new();
     }
@@ -201,16 +218,16 @@ pub(crate) fn bundle(owner: u32, old: Option<&[Flow]>, new: &[Flow]) -> Vec<Stri
     match old {
         None => lines.push(format!("delete {}", owned(owner))),
         Some(old) => {
-            let kept: BTreeSet<_> = new.iter().map(Flow::key).collect();
-            lines.extend(old.iter().filter(|f| !kept.contains(&f.key())).map(|f| format!("delete_strict {}", f.selector())));
-            known = old.iter().map(|f| (f.key(), f)).collect();
+            let kept: BTreeSet<_> = new.flows.iter().map(Flow::key).collect();
+            lines.extend(old.flows.iter().filter(|f| !kept.contains(&f.key())).map(|f| format!("delete_strict {}", f.selector())));
+            known = old.flows.iter().map(|f| (f.key(), f)).collect();
         }
     }
     let cookie = u64::from(owner) << 32;
     // Adding a flow whose match is there replaces it.
-    let changed = new.iter().filter(|f| known.get(&f.key()) != Some(f));
+    let changed = new.flows.iter().filter(|f| known.get(&f.key()) != Some(f));
     lines.extend(changed.map(|f| format!("add cookie=0x{cookie:x},{f}")));
-    lines.push(format!("add cookie=0x{:x},table={MARK_TABLE},priority=1,metadata=0x{owner:x},actions=drop", mark(owner, new)));
+    lines.push(format!("add cookie=0x{:x},table={MARK_TABLE},priority=1,metadata=0x{owner:x},actions=drop", new.mark(owner)));
     lines
 }
 

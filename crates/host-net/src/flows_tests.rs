@@ -22,7 +22,9 @@ fn ports(plan: &Plan) -> Ports {
 
 fn text(plan: &Plan, taps: &[&str]) -> String {
     let taps = taps.iter().map(|t| t.to_string()).collect();
-    flows(&plan.bridges["wolke0"], &ports(plan), &taps).iter().map(|f| format!("{f}\n")).collect()
+    let layout = Layout::new(&plan.bridges["wolke0"], &ports(plan), &taps);
+    let meters = layout.meters.iter().map(|(port, mbit)| format!("meter {port}: {mbit} Mbit/s\n"));
+    layout.flows.iter().map(|f| format!("{f}\n")).chain(meters).collect()
 }
 
 /// Compares with the file of that name under `golden/`; `UPDATE_GOLDEN=1` writes it instead.
@@ -44,6 +46,8 @@ fn golden_files() {
     golden("router.flows", &text(&router, &["tap1"]));
     let switch = plan(vec![GuestNic { src_ip_check: false, src_mac_check: false, ..nic(1, "nat", "10.0.1.5") }]);
     golden("switch.flows", &text(&switch, &["tap1"]));
+    let limited = plan(vec![GuestNic { bw_limit: 50, ..nic(1, "nat", "10.0.1.5") }]);
+    golden("limited.flows", &text(&limited, &["tap1"]));
     let bare = plan(vec![nic(1, "nat", "")]);
     golden("no-address.flows", &text(&bare, &["tap1"]));
     golden("empty.flows", &text(&plan(vec![]), &[]));
@@ -75,12 +79,13 @@ fn aliases_go_both_ways() {
 #[test]
 fn a_bundle_touches_only_what_changed() {
     let flow = |priority, matches: &str, actions: &str| Flow { table: 0, priority, matches: matches.into(), actions: actions.into() };
-    let old = [flow(1, "", "NORMAL"), flow(500, "in_port=2", "drop"), flow(600, "in_port=2,ip", "NORMAL")];
-    let new = [flow(1, "", "NORMAL"), flow(500, "in_port=2", "NORMAL"), flow(600, "in_port=3,ip", "NORMAL")];
+    let layout = |flows: &[Flow]| Layout { flows: flows.to_vec(), ..Layout::default() };
+    let old = layout(&[flow(1, "", "NORMAL"), flow(500, "in_port=2", "drop"), flow(600, "in_port=2,ip", "NORMAL")]);
+    let new = layout(&[flow(1, "", "NORMAL"), flow(500, "in_port=2", "NORMAL"), flow(600, "in_port=3,ip", "NORMAL")]);
     let owner = 0xabcd_0001;
     assert_eq!(bundle(owner, Some(&old), &old), Vec::<String>::new());
     let lines = bundle(owner, Some(&old), &new);
-    let mark_line = format!("add cookie=0x{:x},table=253,priority=1,metadata=0xabcd0001,actions=drop", mark(owner, &new));
+    let mark_line = format!("add cookie=0x{:x},table=253,priority=1,metadata=0xabcd0001,actions=drop", new.mark(owner));
     assert_eq!(
         lines,
         [
@@ -92,7 +97,9 @@ fn a_bundle_touches_only_what_changed() {
     );
     let whole = bundle(owner, None, &new);
     assert_eq!(whole[0], "delete cookie=0xabcd000100000000/0xffffffff00000000");
-    assert_eq!(whole.len(), new.len() + 2);
-    assert_ne!(mark(owner, &old), mark(owner, &new));
-    assert_eq!(mark(owner, &old) >> 32, u64::from(owner));
+    assert_eq!(whole.len(), new.flows.len() + 2);
+    assert_ne!(old.mark(owner), new.mark(owner));
+    assert_eq!(old.mark(owner) >> 32, u64::from(owner));
+    let slower = Layout { meters: [(3, 50)].into(), ..new.clone() };
+    assert_eq!(bundle(owner, Some(&new), &slower).len(), 1, "another rate changes only the mark");
 }

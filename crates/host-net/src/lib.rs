@@ -15,6 +15,7 @@ mod network;
 mod ovs;
 mod plan;
 mod run;
+mod shape;
 mod sim;
 mod sysctl;
 mod view;

@@ -6,7 +6,7 @@
 
 use crate::config::Config;
 use crate::files::Files;
-use crate::flows::Flow;
+use crate::flows::Layout;
 use crate::nat::Filter;
 use crate::ovs::{self, Daemons, Datapath, Running};
 use crate::plan::Document;
@@ -55,8 +55,8 @@ pub(crate) struct State {
     pub switch: Option<Running>,
     /// Since when a switch of somebody else that we used is gone.
     pub lost: Option<Instant>,
-    /// Flows each bridge was last seen to hold.
-    pub flows: BTreeMap<String, Vec<Flow>>,
+    /// What each bridge was last seen to hold of ours.
+    pub layouts: BTreeMap<String, Layout>,
     /// By bridge.
     pub answering: BTreeMap<String, Answering>,
     pub down: bool,

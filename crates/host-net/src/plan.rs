@@ -89,11 +89,15 @@ pub(crate) struct Nic {
     pub mac_check: bool,
     /// Implies `mac_check`.
     pub ip_check: bool,
+    /// Mbit/s in each direction; none is unlimited.
+    pub limit: Option<u32>,
     /// None without an address.
     pub binding: Option<dhcp::Binding>,
     pub guest: Arc<GuestSpec>,
 }
 
+/// Mbit/s; faster than any port, so more is no limit.
+const MAX_LIMIT: u32 = 100_000;
 /// Bytes a network without an MTU of its own gets.
 const DEFAULT_MTU: u16 = 1500;
 
@@ -185,6 +189,7 @@ impl Plan {
             mtu: mtu(network)?,
             mac_check: nic.src_mac_check,
             ip_check,
+            limit: u32::try_from(nic.bw_limit).ok().filter(|mbit| (1..=MAX_LIMIT).contains(mbit)),
             binding,
             guest: guest.clone(),
         };

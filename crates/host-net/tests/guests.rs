@@ -178,3 +178,49 @@ fn equal_addresses_on_two_networks() {
         network.down().await.unwrap();
     });
 }
+
+#[test]
+fn a_limited_guest_is_as_fast_as_its_limit() {
+    on_a_machine("a_limited_guest_is_as_fast_as_its_limit", async |lab| {
+        // Low, so that a busy machine is still faster without it.
+        const MBIT: f64 = 4.0;
+        let network = OvsNetwork::start(Config::new(lab.path("net"))).unwrap();
+        let net = nat_network("n", "10.0.1.0/24", "10.0.1.1");
+        let mut guest = guest_spec(5, "n", "10.0.1.5");
+        guest.nics[0].bw_limit = MBIT as i64;
+        network.apply(std::slice::from_ref(&net), std::slice::from_ref(&guest)).await.unwrap();
+        network.plug(&guest.nics[0], &net, &guest).await.unwrap();
+        let inside = lab.guest("tap5", &mac(5));
+        inside.sh("ip link set eth0 mtu 1442 && ip addr add 10.0.1.5/24 dev eth0");
+        assert!(inside.pings("10.0.1.1"));
+        // What one side's blind datagrams at full speed come to at the other. Datagrams, because they do not slow down by themselves.
+        let rate = |to: &str, receive: &dyn Fn(&str) -> lab::Process, send: &dyn Fn(&str)| {
+            let sink = lab.path("sink");
+            let _ = std::fs::remove_file(&sink);
+            let _receiver = receive(&format!("socat -u UDP-RECV:9000 CREATE:{}", sink.display()));
+            lab::wait("a receiver", || sink.exists().then_some(()));
+            let len = || std::fs::metadata(&sink).map_or(0, |m| m.len());
+            let begin = std::time::Instant::now();
+            send(&format!("timeout 5 socat -u -b1300 OPEN:/dev/zero UDP-SENDTO:{to}:9000 || true"));
+            let mbit = len() as f64 * 8.0 / 1e6 / begin.elapsed().as_secs_f64();
+            eprintln!("{mbit:.1} Mbit/s towards {to}");
+            mbit
+        };
+        let here =
+            |script: &str| lab::Process::new(std::process::Command::new("sh").args(["-c", &format!("exec {script}")]).spawn().unwrap());
+        let there = |script: &str| inside.namespace.spawn(&["sh".into(), "-c".into(), format!("exec {script}")]);
+        let out = |script: &str| drop(inside.sh(script));
+        // The guard lets nothing to the gateway address: the sink listens on another address of the host.
+        sh("ip addr add 192.0.2.1/32 dev lo");
+        inside.sh("ip route add default via 10.0.1.1");
+        let sent = rate("192.0.2.1", &here, &out);
+        let received = rate("10.0.1.5", &there, &|script| drop(sh(script)));
+        for mbit in [sent, received] {
+            assert!(mbit > MBIT * 0.3 && mbit < MBIT * 1.3, "sent {sent:.1}, received {received:.1} Mbit/s");
+        }
+        guest.nics[0].bw_limit = 0;
+        network.apply(std::slice::from_ref(&net), std::slice::from_ref(&guest)).await.unwrap();
+        assert!(rate("192.0.2.1", &here, &out) > MBIT * 1.5 && rate("10.0.1.5", &there, &|script| drop(sh(script))) > MBIT * 1.5);
+        network.down().await.unwrap();
+    });
+}

@@ -27,9 +27,11 @@ async fn apply_and_plug(network: &OvsNetwork, net: &NetworkSpec, guests: &[Guest
 
 /// Process ids of the daemons under a directory.
 fn daemons(dir: &Path) -> Vec<u32> {
-    ["ovsdb-server", "ovs-vswitchd"]
-        .map(|d| std::fs::read_to_string(dir.join("ovs").join(format!("{d}.pid"))).unwrap().trim().parse().unwrap())
-        .into()
+    let pid = |daemon: &str| {
+        let file = dir.join("ovs").join(format!("{daemon}.pid"));
+        wait("a daemon's process id", || std::fs::read_to_string(&file).ok()?.trim().parse().ok())
+    };
+    ["ovsdb-server", "ovs-vswitchd"].map(pid).into()
 }
 
 fn dump_flows(dir: &Path, bridge: &str) -> String {

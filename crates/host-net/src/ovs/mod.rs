@@ -9,4 +9,4 @@ mod ofctl;
 
 pub(crate) use daemons::{Daemons, Datapath, Running, ended};
 pub(crate) use db::{BridgeRow, Change, Database, Marks, PortRow, State};
-pub(crate) use ofctl::{apply, delete_all, holds};
+pub(crate) use ofctl::{apply, delete_all, delete_meter, holds};
