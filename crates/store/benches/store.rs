@@ -101,7 +101,12 @@ fn wide(n: usize) -> Row {
 }
 
 /// Runs something so often, so many at once, and prints how long one takes and how many there are a second.
-async fn measure<F: Future<Output = ()> + Send + 'static>(what: &str, times: usize, at_once: usize, job: impl Fn(usize) -> F + Send + Sync + 'static) {
+async fn measure<F: Future<Output = ()> + Send + 'static>(
+    what: &str,
+    times: usize,
+    at_once: usize,
+    job: impl Fn(usize) -> F + Send + Sync + 'static,
+) {
     let job = Arc::new(job);
     let began = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
@@ -121,7 +126,12 @@ async fn measure<F: Future<Output = ()> + Send + 'static>(what: &str, times: usi
     let all = began.elapsed();
     each.sort();
     let at = |part: f64| each[((each.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
-    println!("{what:<34} {at_once:>3} at once {:>9.1} us median {:>9.1} us p99 {:>10.0}/s", at(0.5), at(0.99), each.len() as f64 / all.as_secs_f64());
+    println!(
+        "{what:<34} {at_once:>3} at once {:>9.1} us median {:>9.1} us p99 {:>10.0}/s",
+        at(0.5),
+        at(0.99),
+        each.len() as f64 / all.as_secs_f64()
+    );
 }
 
 async fn fill(db: &Db) {
@@ -164,7 +174,8 @@ async fn run(name: &str, db: Db) {
             let db = page.clone();
             async move {
                 let order = vec![Order::desc("created_at")];
-                let page = db.read().page(facts, Cond::eq("pending_deleted", false), order, 20, (n % 50) as u64 * 20).await.expect("reading");
+                let page =
+                    db.read().page(facts, Cond::eq("pending_deleted", false), order, 20, (n % 50) as u64 * 20).await.expect("reading");
                 assert_eq!(page.len(), 20);
             }
         })
@@ -192,7 +203,16 @@ async fn run(name: &str, db: Db) {
                         tx.save(&old, &mut new).await?;
                         let (kind, version) = ("wide".to_string(), new.int("update_version"));
                         let (domain_id, project_id) = ("default".to_string(), old.text("tenant_id").to_string());
-                        tx.emit(Change { kind, id: old.id().to_string(), op: ChangeOp::Update, version, domain_id, project_id, data: Json::Null }).await
+                        tx.emit(Change {
+                            kind,
+                            id: old.id().to_string(),
+                            op: ChangeOp::Update,
+                            version,
+                            domain_id,
+                            project_id,
+                            data: Json::Null,
+                        })
+                        .await
                     })
                 })
                 .await

@@ -11,11 +11,14 @@ use base::{Clock, Error, Result, Value, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Notify, watch};
 
 /// How often a transaction is tried before its caller is told that the objects are busy.
 const ATTEMPTS: usize = 20;
+
+/// How long a transaction is tried at most, whatever the number of attempts.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// After so many lost attempts a transaction is treated as one of too many that want the same rows: such go one at a time, and lock the rows they read by
 /// identifier, so that each is won at last.
@@ -133,7 +136,8 @@ impl Db {
     ///
     /// `db.tx(|tx| work(async move { .. })).await?`. The body may run several times: on a deadlock, a serialisation failure, a lost connection before
     /// the commit, or a lost [`Tx::save`]; it must have no effect but through `tx`. `Ok` means committed, and on SQLite flushed to disk. Dropping
-    /// the returned future rolls back, unless the commit was already on its way.
+    /// the returned future rolls back, unless the commit was already on its way. `ServiceAbnormal` from a connection that broke during the commit leaves open
+    /// whether it happened.
     pub async fn tx<'c, T, F>(&self, f: F) -> Result<T>
     where
         F: for<'t> FnMut(&'t mut Tx) -> Work<'c, 't, Result<T>> + Send,
@@ -153,7 +157,7 @@ impl Db {
         F: for<'t> FnMut(&'t mut Tx) -> Work<'c, 't, Result<T>> + Send,
         T: Send,
     {
-        let mut before = None;
+        let (began, mut before) = (Instant::now(), None);
         for attempt in 0.. {
             let turn = if attempt >= CONTENDED { Some(self.core.turn.lock().await) } else { None };
             let error = match Tx::begin(self.core.clone(), attempt).await {
@@ -186,7 +190,7 @@ impl Db {
                 Err(fault) if fault.lost => fault.error,
                 Err(fault) => once_more(fault)?,
             };
-            if attempt + 1 == ATTEMPTS {
+            if attempt + 1 == ATTEMPTS || began.elapsed() > PATIENCE {
                 return Err(error);
             }
             drop(turn);
@@ -312,5 +316,35 @@ mod tests {
             let message = parse(bad).expect_err(bad);
             assert!(!message.contains("secret"), "{message}");
         }
+    }
+
+    /// Nothing is acknowledged, and nobody told of it, before it is on the disk.
+    #[tokio::test]
+    async fn success_means_flushed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let db = Db::open(&format!("sqlite://{}", dir.path().join("x.db").display())).await.expect("opening");
+        let Engine::Sqlite(sqlite::Engine { durable: Some(durable), .. }) = &db.core.engine else { panic!("not durable") };
+        let flushing = durable.leader.lock().await;
+        let change = crate::Change {
+            kind: "x".into(),
+            id: "x".into(),
+            op: crate::ChangeOp::Create,
+            version: 0,
+            domain_id: String::new(),
+            project_id: String::new(),
+            data: base::Json::Null,
+        };
+        let change = &change;
+        let mut write = std::pin::pin!(db.tx(|tx| crate::work(async move { tx.emit(change.clone()).await })));
+        let mut follow = db.feed().subscribe(0);
+        let mut told = std::pin::pin!(follow.next());
+        let patience = Duration::from_millis(200);
+        assert!(tokio::time::timeout(patience, &mut write).await.is_err(), "the commit waits for the flush");
+        assert_eq!(*db.core.head.borrow(), 1, "though it has happened");
+        assert!(tokio::time::timeout(patience, &mut told).await.is_err(), "and so do its followers");
+        drop(flushing);
+        let (written, told) = tokio::join!(write, told);
+        written.expect("writing");
+        assert_eq!(told.expect("reading").changes.len(), 1);
     }
 }

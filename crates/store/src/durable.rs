@@ -12,6 +12,7 @@
 
 use base::{Error, Result};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +24,7 @@ pub(crate) struct Durable {
     /// The ticket up to which everything is on disk.
     flushed: AtomicU64,
     /// Held by the one who flushes; the file is opened with the first flush.
-    leader: tokio::sync::Mutex<Option<Arc<File>>>,
+    pub(crate) leader: tokio::sync::Mutex<Option<Arc<File>>>,
     /// A failed flush may have dropped pages that the kernel now takes for clean, so nothing after it can be promised.
     broken: AtomicBool,
     /// How often the log was flushed.
@@ -71,6 +72,11 @@ impl Durable {
         let upto = self.committed.load(Ordering::Acquire);
         let (log, open) = (self.log.clone(), leader.clone());
         let flush = move || -> std::io::Result<Arc<File>> {
+            // A log without a name was replaced when all connections had closed.
+            let open = match open {
+                Some(file) if file.metadata()?.nlink() > 0 => Some(file),
+                _ => None,
+            };
             let file = match open {
                 Some(file) => file,
                 None => {

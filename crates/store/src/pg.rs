@@ -8,7 +8,8 @@ use base::{BadValue, Error, Kind, Result, Timestamp, Value, err};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Postgres, Row as _, Transaction};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// READ COMMITTED, always said, whatever the server's default. A conditional update that meets a concurrent one waits for it and looks at its condition
 /// again, so hot counters and compare-and-swap need no retries; REPEATABLE READ would abort all but one. What a decision rests upon must therefore stand
@@ -23,6 +24,30 @@ const REREADS: usize = 3;
 
 pub(crate) struct Engine {
     pool: PgPool,
+    cut: Cut,
+}
+
+/// When a connection was last found gone. Those that were used last before that moment have likely gone with it (the server restarted), and are asked for
+/// a sign of life.
+#[derive(Clone)]
+struct Cut {
+    start: Instant,
+    /// Microseconds since `start`; 0 is never.
+    at: Arc<AtomicU64>,
+}
+
+impl Cut {
+    fn note(&self) {
+        self.at.fetch_max(self.micros(), Ordering::Relaxed);
+    }
+
+    fn suspects(&self, idle_for: Duration) -> bool {
+        idle_for > STALE || self.micros().saturating_sub(idle_for.as_micros() as u64) <= self.at.load(Ordering::Relaxed)
+    }
+
+    fn micros(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64 + 1
+    }
 }
 
 pub(crate) type Held = Transaction<'static, Postgres>;
@@ -32,13 +57,16 @@ impl Engine {
         let options: PgConnectOptions =
             url.parse().map_err(|e: sqlx::Error| err!(InputParameter, "the database URL is not valid: {}", e))?;
         let options = options.statement_cache_capacity(500).disable_statement_logging();
+        let cut = Cut { start: Instant::now(), at: Arc::default() };
+        let suspicion = cut.clone();
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(30))
             .test_before_acquire(false)
-            .before_acquire(|conn, meta| {
+            .before_acquire(move |conn, meta| {
+                let doubt = suspicion.suspects(meta.idle_for);
                 Box::pin(async move {
-                    if meta.idle_for > STALE {
+                    if doubt {
                         conn.ping().await?;
                     }
                     Ok(true)
@@ -47,13 +75,13 @@ impl Engine {
             .connect_with(options)
             .await
             .map_err(|e| fault::read(e, "connect").error)?;
-        Ok(Engine { pool })
+        Ok(Engine { pool, cut })
     }
 
     pub(crate) async fn read(&self, sql: Sql) -> Result<Vec<Vec<Value>>, Fault> {
         for _ in 1..REREADS {
             match self.read_once(sql.clone()).await {
-                Err(f) if f.lost => continue,
+                Err(f) if f.lost => self.cut(),
                 other => return other,
             }
         }
@@ -66,7 +94,16 @@ impl Engine {
     }
 
     pub(crate) async fn begin(&self) -> Result<Held, Fault> {
-        self.pool.begin_with(BEGIN).await.map_err(|e| fault::read(e, BEGIN))
+        self.pool.begin_with(BEGIN).await.map_err(|e| fault::read(e, BEGIN)).inspect_err(|f| {
+            if f.lost {
+                self.cut();
+            }
+        })
+    }
+
+    /// Notes that a connection was found gone.
+    pub(crate) fn cut(&self) {
+        self.cut.note();
     }
 }
 

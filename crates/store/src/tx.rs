@@ -73,6 +73,9 @@ impl Tx {
         done.map_err(|fault| {
             self.spoilt = true;
             self.again |= fault.again || fault.lost;
+            if let (true, Engine::Postgres(engine)) = (fault.lost, &self.core.engine) {
+                engine.cut();
+            }
             fault.error
         })
     }

@@ -6,6 +6,8 @@ mod cancel;
 mod feed;
 mod kill;
 mod leases;
+
+mod lost;
 mod migrations;
 mod races;
 mod rows;
