@@ -1,0 +1,277 @@
+//! Simulated guests.
+
+use super::{Faults, SimDisks};
+use crate::hypervisor::*;
+use api_agent::GuestDisk;
+use api_agent::GuestNic;
+use base::{Result, err};
+use host_net::BoxFuture;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How a guest behaves.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    pub boots: Boots,
+    pub power_button: PowerButton,
+    /// Never lets go of a device it is asked for.
+    pub keeps_devices: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub enum Boots {
+    #[default]
+    AtOnce,
+    /// Its process takes so long to start.
+    After(Duration),
+}
+
+#[derive(Clone, Debug, Default)]
+pub enum PowerButton {
+    #[default]
+    Obeys,
+    ObeysAfter(Duration),
+    Ignores,
+}
+
+/// The simulated [`Hypervisor`]; its guests survive agents.
+pub struct SimHypervisor {
+    faults: Arc<Faults>,
+    disks: Arc<SimDisks>,
+    state: Mutex<State>,
+    next_pid: AtomicU32,
+}
+
+#[derive(Default)]
+struct State {
+    machines: HashMap<String, Arc<SimMachine>>,
+    scripts: HashMap<String, Script>,
+    launches: HashMap<String, u32>,
+}
+
+impl SimHypervisor {
+    pub(super) fn new(faults: Arc<Faults>, disks: Arc<SimDisks>) -> SimHypervisor {
+        SimHypervisor { faults, disks, state: Mutex::default(), next_pid: AtomicU32::new(1000) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a guest behaves from its next start on.
+    pub fn script(&self, guest: &str, script: Script) {
+        self.state().scripts.insert(guest.to_string(), script);
+    }
+
+    /// Processes made for a guest so far.
+    pub fn launches(&self, guest: &str) -> u32 {
+        self.state().launches.get(guest).copied().unwrap_or(0)
+    }
+
+    /// Guests with a process now.
+    pub fn running(&self) -> Vec<String> {
+        let mut ids: Vec<String> = self.state().machines.iter().filter(|(_, m)| m.lives()).map(|(id, _)| id.clone()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// The guest shuts itself down, or its process dies.
+    pub fn guest_ends(&self, guest: &str, reason: &str) {
+        if let Some(machine) = self.state().machines.remove(guest) {
+            machine.ends(reason);
+        }
+    }
+
+    /// Devices of a running guest.
+    pub fn devices(&self, guest: &str) -> Vec<String> {
+        self.state().machines.get(guest).map(|m| m.devices().iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Times the reset button was pressed.
+    pub fn resets(&self, guest: &str) -> u32 {
+        self.state().machines.get(guest).map_or(0, |m| m.resets.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn all_end(&self, reason: &str) {
+        for (_, machine) in self.state().machines.drain() {
+            machine.ends(reason);
+        }
+    }
+
+    pub(super) fn memory_used_mb(&self) -> i64 {
+        self.state().machines.values().filter(|m| m.lives()).map(|m| m.memory_mb).sum()
+    }
+
+    fn made(&self, plan: &Plan, script: Script) -> Arc<SimMachine> {
+        let disks = plan.disks.iter().map(|d| disk_device(d.disk.index));
+        let devices = disks.chain(plan.nics.iter().map(|n| nic_device(n.nic.index))).collect();
+        Arc::new(SimMachine {
+            faults: self.faults.clone(),
+            disks: self.disks.clone(),
+            script,
+            life: watch::Sender::new(Life::Running),
+            devices: Mutex::new(devices),
+            resets: AtomicU32::new(0),
+            memory_mb: plan.guest.vmem_size,
+            facts: MachineFacts {
+                pid: self.next_pid.fetch_add(1, Ordering::Relaxed),
+                qemu_version: "10.0.0".into(),
+                vnc: format!("/sim/{}/vnc.sock", plan.guest.id),
+                serial: format!("/sim/{}/serial.sock", plan.guest.id),
+                machine_type: "pc-i440fx-10.0".into(),
+            },
+        })
+    }
+}
+
+impl Hypervisor for SimHypervisor {
+    fn abilities(&self) -> BoxFuture<'_, Result<Arc<Abilities>>> {
+        let machines = vec![MachineType { name: "pc-i440fx-10.0".into(), alias: "pc".into(), max_cpus: 255 }];
+        let abilities = Abilities { accelerator: Accelerator::Kvm, qemu_version: "10.0.0".into(), machines, ..Abilities::default() };
+        Box::pin(async { Ok(Arc::new(abilities)) })
+    }
+
+    fn find(&self) -> BoxFuture<'_, Result<HashMap<String, Arc<dyn Machine>>>> {
+        Box::pin(async {
+            let state = self.state();
+            let living = state.machines.iter().filter(|(_, m)| m.lives());
+            Ok(living.map(|(id, m)| (id.clone(), m.clone() as Arc<dyn Machine>)).collect())
+        })
+    }
+
+    fn launch(&self, plan: Plan) -> BoxFuture<'_, Result<Arc<dyn Machine>>> {
+        Box::pin(async move {
+            self.faults.point("launch").await?;
+            let id = plan.guest.id.clone();
+            let script = self.state().scripts.get(&id).cloned().unwrap_or_default();
+            let old = self.state().machines.get(&id).filter(|m| m.lives()).cloned();
+            let machine = match old {
+                Some(machine) => machine,
+                None => {
+                    let machine = self.made(&plan, script.clone());
+                    let mut state = self.state();
+                    state.machines.insert(id.clone(), machine.clone());
+                    *state.launches.entry(id).or_default() += 1;
+                    machine
+                }
+            };
+            if let Boots::After(time) = script.boots {
+                tokio::time::sleep(time).await;
+            }
+            self.faults.point("launch.done").await?;
+            Ok(machine as Arc<dyn Machine>)
+        })
+    }
+}
+
+struct SimMachine {
+    faults: Arc<Faults>,
+    disks: Arc<SimDisks>,
+    script: Script,
+    life: watch::Sender<Life>,
+    devices: Mutex<BTreeSet<String>>,
+    resets: AtomicU32,
+    memory_mb: i64,
+    facts: MachineFacts,
+}
+
+impl SimMachine {
+    fn devices(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lives(&self) -> bool {
+        !self.life.borrow().is_gone()
+    }
+
+    fn ends(&self, reason: &str) {
+        self.life.send_replace(Life::Gone { reason: reason.to_string() });
+    }
+
+    async fn device(&self, point: &str, device: String, plugged: bool) -> Result<()> {
+        self.faults.point(point).await?;
+        if plugged {
+            self.devices().insert(device);
+        } else if self.script.keeps_devices && self.devices().contains(&device) {
+            return Err(err!(Timeout, "the guest did not let go of {}", device));
+        } else {
+            self.devices().remove(&device);
+        }
+        self.faults.point(&format!("{point}.done")).await
+    }
+}
+
+impl Machine for SimMachine {
+    fn life(&self) -> watch::Receiver<Life> {
+        self.life.subscribe()
+    }
+
+    fn facts(&self) -> MachineFacts {
+        self.facts.clone()
+    }
+
+    fn power_down(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.faults.point("power_down").await?;
+            match self.script.power_button {
+                PowerButton::Obeys => self.ends("the guest shut down"),
+                PowerButton::ObeysAfter(time) => {
+                    let life = self.life.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(time).await;
+                        life.send_replace(Life::Gone { reason: "the guest shut down".into() });
+                    });
+                }
+                PowerButton::Ignores => {}
+            }
+            self.faults.point("power_down.done").await
+        })
+    }
+
+    fn reset(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.faults.point("reset").await?;
+            self.resets.fetch_add(1, Ordering::SeqCst);
+            self.faults.point("reset.done").await
+        })
+    }
+
+    fn end(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.faults.point("end").await?;
+            self.ends("ended by the host");
+            self.faults.point("end.done").await
+        })
+    }
+
+    fn plugged(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(async { Ok(self.devices().iter().cloned().collect()) })
+    }
+
+    fn plug_disk<'a>(&'a self, disk: &'a PlanDisk) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.device("plug_disk", disk_device(disk.disk.index), true))
+    }
+
+    fn unplug_disk<'a>(&'a self, disk: &'a GuestDisk) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.device("unplug_disk", disk_device(disk.index), false))
+    }
+
+    fn plug_nic<'a>(&'a self, nic: &'a PlanNic) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.device("plug_nic", nic_device(nic.nic.index), true))
+    }
+
+    fn unplug_nic<'a>(&'a self, nic: &'a GuestNic) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.device("unplug_nic", nic_device(nic.index), false))
+    }
+
+    fn grow_disk<'a>(&'a self, disk: &'a GuestDisk, bytes: u64) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.faults.point("grow_running").await?;
+            self.disks.resize(&disk.disk_id, bytes);
+            self.faults.point("grow_running.done").await
+        })
+    }
+}
