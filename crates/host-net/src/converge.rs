@@ -147,7 +147,7 @@ impl Inner {
     async fn taps_with_devices(&self) -> Result<BTreeMap<String, Link>> {
         let mut links = self.links().await?;
         let mut taps = BTreeMap::new();
-        for name in self.files.taps()? {
+        for (name, _) in self.files.taps()? {
             match links.remove(&name) {
                 Some(link) => {
                     taps.insert(name, link);

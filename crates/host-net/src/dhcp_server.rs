@@ -69,7 +69,8 @@ fn answer(view: &View, bytes: &[u8], from: SocketAddrV4) -> Option<(Vec<u8>, Soc
         return None;
     }
     if matches!(request.kind, dhcp::Kind::Decline) {
-        tracing::warn!(guest = subject.nic.guest.id, address = %binding.address, "the guest says its address is in use by another");
+        // Not louder: a guest decides how often.
+        tracing::debug!(guest = subject.nic.guest.id, address = %binding.address, "the guest says its address is in use by another");
     }
     let reply = dhcp::answer(&request, Some(binding))?;
     tracing::debug!(guest = subject.nic.guest.id, request = ?request.kind, reply = ?reply.message.kind, address = %binding.address, "DHCP");

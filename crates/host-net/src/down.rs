@@ -14,8 +14,8 @@ impl Inner {
         let mut state = self.state.lock().await;
         state.down = true;
         state.answering.clear();
-        let had_own = self.files.ovs().exists();
         let own = self.daemons.running();
+        let had_own = own.is_some() || self.files.ovs().exists();
         let foreign = self.daemons.foreign();
         let mut shared = false;
         if let Some(switch) = &own {
@@ -36,7 +36,7 @@ impl Inner {
             let others = self.leave(switch).await?;
             alone |= !others && self.daemons.stop_abandoned(switch).await?;
         }
-        for tap in self.files.taps()? {
+        for (tap, _) in self.files.taps()? {
             self.delete(&tap).await?;
             self.files.forget_tap(&tap)?;
         }

@@ -8,11 +8,14 @@ use api_agent::{GuestSpec, NetworkSpec};
 use base::{Error, Result, err};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Ends the name of a file being written. Longer than the end of any device name.
+const ASIDE: &str = ".being-written~";
 
 pub(crate) struct Files {
     dir: PathBuf,
@@ -76,17 +79,21 @@ impl Files {
         self.replace(&self.dir.join("document.json"), &bytes)
     }
 
-    /// Names of taps this network made or was about to make.
-    pub fn taps(&self) -> Result<BTreeSet<String>> {
+    /// Taps this network made or was about to make: the document's name by the device's.
+    pub fn taps(&self) -> Result<BTreeMap<String, String>> {
         let dir = self.dir.join("taps");
-        let entries = fs::read_dir(&dir).map_err(failed(&dir))?;
-        let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
-        Ok(names.filter(|n| crate::config::device_name(n).is_ok()).collect())
+        let mut taps = BTreeMap::new();
+        for entry in fs::read_dir(&dir).map_err(failed(&dir))? {
+            let entry = entry.map_err(failed(&dir))?;
+            if let Some(device) = entry.file_name().to_str().filter(|n| crate::config::device_name(n).is_ok() && !n.ends_with(ASIDE)) {
+                taps.insert(device.to_string(), fs::read_to_string(entry.path()).map_err(failed(&entry.path()))?);
+            }
+        }
+        Ok(taps)
     }
 
-    pub fn remember_tap(&self, name: &str) -> Result<()> {
-        let path = self.dir.join("taps").join(name);
-        OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map(drop).map_err(failed(&path))
+    pub fn remember_tap(&self, device: &str, ifname: &str) -> Result<()> {
+        self.replace(&self.dir.join("taps").join(device), ifname.as_bytes())
     }
 
     pub fn forget_tap(&self, name: &str) -> Result<()> {
@@ -114,7 +121,9 @@ impl Files {
 
     /// Writes a file in one step: a reader, or a crash, finds the old one or the new one.
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let aside = path.with_extension("new");
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(ASIDE);
+        let aside = PathBuf::from(aside);
         let write = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&aside)?;
             file.write_all(bytes)?;

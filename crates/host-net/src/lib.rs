@@ -30,7 +30,7 @@ pub use sim::SimNetwork;
 /// The port of one NIC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tap {
-    /// Name of the tap device, at most 15 bytes.
+    /// Name of the tap device, at most 15 bytes: the document's, or another where that one could clash on this machine.
     pub ifname: String,
     /// Whether frames may carry the offload header. Off for a switch whose datapath runs in userspace: it does not finish the checksums a
     /// guest left to the device.
@@ -46,9 +46,9 @@ pub trait Network: Send + Sync {
     /// Makes the tap of a NIC and plugs it into its network; if it is already there, makes its settings those given.
     fn plug<'a>(&'a self, nic: &'a GuestNic, network: &'a NetworkSpec, guest: &'a GuestSpec) -> BoxFuture<'a, Result<Tap>>;
 
-    /// Removes a tap and its port; one that is not there is success.
+    /// Removes the tap and the port of a NIC, by the name the document has for it; one that is not there is success.
     fn unplug<'a>(&'a self, ifname: &'a str) -> BoxFuture<'a, Result<()>>;
 
-    /// Names of all taps this network made, also in an earlier life of the process.
+    /// All taps this network made, also in an earlier life of the process, by the names the document had for them.
     fn taps(&self) -> BoxFuture<'_, Result<Vec<String>>>;
 }

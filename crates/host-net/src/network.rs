@@ -96,11 +96,11 @@ impl Inner {
     async fn plug(&self, nic: &GuestNic, network: &NetworkSpec, guest: &GuestSpec) -> Result<Tap> {
         let tap = self.config.tap_name(&nic.ifname)?;
         let mut state = self.state.lock().await;
-        if !self.files.taps()?.contains(&tap) {
+        if !self.files.taps()?.contains_key(&tap) {
             if self.kernel.link(&tap).await.map_err(Error::internal)?.is_some() {
                 return Err(err!(Conflict, "device {} exists on this host and is not ours; remove it or give the NIC another name", tap));
             }
-            self.files.remember_tap(&tap)?;
+            self.files.remember_tap(&tap, &nic.ifname)?;
         }
         self.kernel
             .ensure_tap(&tap)
@@ -121,11 +121,10 @@ impl Inner {
         Ok(Tap { ifname: tap, vnet_hdr: done.datapath == Datapath::Kernel })
     }
 
-    async fn unplug(&self, tap: &str) -> Result<()> {
+    async fn unplug(&self, ifname: &str) -> Result<()> {
         let mut state = self.state.lock().await;
-        if !self.files.taps()?.contains(tap) {
-            return Ok(());
-        }
+        let made = self.files.taps()?;
+        let Some((tap, _)) = made.iter().find(|(_, name)| *name == ifname) else { return Ok(()) };
         self.kernel.delete_link(tap).await.map_err(Error::internal)?;
         self.files.forget_tap(tap)?;
         self.converge(&mut state).await?;
@@ -149,9 +148,9 @@ impl Inner {
     }
 
     async fn taps(&self) -> Result<Vec<String>> {
-        let made = self.files.taps()?;
+        let mut made = self.files.taps()?;
         let links = self.kernel.links().await.map_err(Error::internal)?;
-        Ok(links.into_iter().map(|l| l.name).filter(|n| made.contains(n)).collect())
+        Ok(links.iter().filter_map(|l| made.remove(&l.name)).collect())
     }
 
     /// Heals for ever.
@@ -221,10 +220,9 @@ impl Drop for OvsNetwork {
 }
 
 /// Removes all that a network with these settings made, when no agent runs.
+///
+/// Works without the directory too: what is on the machine carries its mark.
 pub async fn down(config: Config) -> Result<()> {
-    if !config.data_dir.exists() {
-        return Ok(());
-    }
     let (inner, _lock) = Inner::open(config)?;
     inner.take_down().await
 }

@@ -291,8 +291,8 @@ fn binding(
         mac,
         address,
         prefix_len: subnet.prefix_len(),
-        // The same on every host: a lease must survive the guest's move.
-        server_id: subnet.network(),
+        // The same on every host: a lease must survive the guest's move. The smallest subnets have no address to spare.
+        server_id: if subnet.prefix_len() < 31 { subnet.network() } else { METADATA },
         gateway: gateway.filter(|_| main),
         dns: v4(&network.dns),
         ntp: v4(&network.ntp),

@@ -90,9 +90,10 @@ fn two_platforms_on_one_machine() {
         let guests = [guest_spec(5, "n", "10.0.1.5"), guest_spec(5, "n", "10.0.2.5")];
         for (network, net, guest) in [(&first, &nets[0], &guests[0]), (&second, &nets[1], &guests[1])] {
             network.apply(std::slice::from_ref(net), std::slice::from_ref(guest)).await.unwrap();
-            network.plug(&guest.nics[0], net, guest).await.unwrap();
+            let tap = network.plug(&guest.nics[0], net, guest).await.unwrap();
+            assert!(tap.ifname.len() == 6 && tap.ifname.ends_with("tap5"), "{tap:?}");
         }
-        assert_eq!((first.taps().await.unwrap(), second.taps().await.unwrap()), (vec!["aatap5".to_string()], vec!["bbtap5".to_string()]));
+        assert_eq!((first.taps().await.unwrap(), second.taps().await.unwrap()), (vec!["tap5".to_string()], vec!["tap5".to_string()]));
         let (one, two) = (lab.guest("aatap5", &mac(5)), lab.guest("bbtap5", &mac(5)));
         let leases = (one.dhcp(), two.dhcp());
         assert_eq!((leases.0.1["ip"].as_str(), leases.1.1["ip"].as_str()), ("10.0.1.5", "10.0.2.5"));
@@ -115,6 +116,8 @@ fn two_platforms_on_one_machine() {
         }
         assert_eq!(two.get(id), "200 10.0.2.5");
         drop((leases, two));
+        second.unplug("tap5").await.unwrap();
+        assert!(second.taps().await.unwrap().is_empty() && !sh("ip -o link").contains("bbtap5"));
         second.down().await.unwrap();
         let left = sh("ip -o link; ps -eo stat=,comm= | grep -v ^Z");
         assert!(!["wolke", "aas", "bbs", "ovs"].iter().any(|trace| left.contains(trace)), "{left}");

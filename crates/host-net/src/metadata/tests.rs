@@ -241,3 +241,21 @@ fn a_caller_has_so_many_connections() {
     drop(places);
     assert!(open.0.lock().unwrap().is_empty());
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_head_panics(line in ".{0,80}", rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        for start in ["", "GET ", "GET /", "GET /%", "PUT /latest/api/token HTTP/1.1\r\n"] {
+            let _ = Head::parse(&[start.as_bytes(), line.as_bytes(), b" HTTP/1.1\r\n", &rest, b"\r\n\r\n"].concat());
+        }
+    }
+
+    #[test]
+    fn no_path_panics(path in "(/([a-z0-9.-]{0,12}|latest|meta-data|openstack|public-keys|network|interfaces|macs)){0,8}") {
+        if let Ok(head) = Head::parse(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()) {
+            proptest::prop_assert!([200, 404].contains(&respond(&subject(full()), &head).status));
+        }
+    }
+}

@@ -86,7 +86,7 @@ impl Daemons {
     /// Our own pair when it runs whole, or somebody else's when ours does not switch.
     fn usable(&self) -> Option<Running> {
         match (self.alive(DB_SERVER), self.alive(SWITCH)) {
-            (Some(ovsdb), Some(vswitchd)) => {
+            (Some(ovsdb), Some(vswitchd)) if self.reachable() => {
                 let _ = fs::remove_file(self.dir.join(ABANDONED));
                 Some(self.own(vswitchd, ovsdb))
             }
@@ -101,6 +101,15 @@ impl Daemons {
     }
 
     async fn start(&self) -> Result<Running> {
+        if !self.reachable() {
+            // Without their sockets they serve nobody, and only one switch can be.
+            for daemon in [SWITCH, DB_SERVER] {
+                if let Some(pid) = self.alive(daemon) {
+                    kill(pid, Signal::TERM);
+                    end(pid, daemon).await?;
+                }
+            }
+        }
         let (ovsdb, vswitchd) = (self.alive(DB_SERVER), self.alive(SWITCH));
         fs::create_dir_all(&self.dir).map_err(|e| Error::internal(e).with_context(self.dir.display()))?;
         if ovsdb.is_none() {
@@ -126,7 +135,8 @@ impl Daemons {
 
     /// Made aside and moved, so that a crash leaves none or a whole one.
     async fn create_database(&self) -> Result<()> {
-        let (path, aside) = (self.dir.join("conf.db"), self.dir.join("conf.db.new"));
+        // The tool of an agent that was killed may still be at work on its own.
+        let (path, aside) = (self.dir.join("conf.db"), self.dir.join(format!("conf.db.{}", std::process::id())));
         if path.exists() {
             return Ok(());
         }
@@ -158,7 +168,9 @@ impl Daemons {
                 let ctl = self.file(&format!("{daemon}.ctl"));
                 // Asked nicely the switch takes its devices and datapath with it.
                 let cleanup: &[&str] = if daemon == SWITCH { &["--cleanup"] } else { &[] };
-                let _ = succeeds("ovs-appctl", &[&["--timeout=10", "-t", &ctl, "exit"], cleanup].concat()).await;
+                if !succeeds("ovs-appctl", &[&["--timeout=10", "-t", &ctl, "exit"], cleanup].concat()).await? {
+                    kill(pid, Signal::TERM);
+                }
                 end(pid, daemon).await?;
             }
         }
@@ -198,17 +210,32 @@ impl Daemons {
         foreign(&self.dir)
     }
 
-    /// Process id of one of our daemons, if it is that daemon and alive.
+    /// Process id of one of our daemons, if it is that daemon and alive. Found without its pid file too, should somebody have removed that.
     fn alive(&self, daemon: &str) -> Option<u32> {
-        let pid = fs::read_to_string(self.dir.join(format!("{daemon}.pid"))).ok()?.trim().parse().ok()?;
-        // The number may have gone to another process since.
-        let args = arguments(pid)?;
-        let ours = args.first()?.ends_with(daemon) && args.iter().any(|a| a.contains(&self.file("db.sock")));
-        (ours && !is_zombie(pid)).then_some(pid)
+        let db = self.file("db.sock");
+        // The number in the file may have gone to another process since.
+        let is_it = |pid: &u32| {
+            let args = arguments(*pid).unwrap_or_default();
+            args.first().is_some_and(|a| a.ends_with(daemon)) && args.iter().any(|a| a.ends_with(&db)) && !is_zombie(*pid)
+        };
+        let noted = fs::read_to_string(self.dir.join(format!("{daemon}.pid"))).ok().and_then(|t| t.trim().parse().ok());
+        noted.filter(is_it).or_else(|| processes(daemon).into_iter().find(is_it))
+    }
+
+    /// Whether the way to our database is there; somebody may have removed the directory under running daemons.
+    fn reachable(&self) -> bool {
+        self.dir.join("db.sock").exists()
     }
 
     fn file(&self, name: &str) -> String {
         self.dir.join(name).to_string_lossy().into_owned()
+    }
+}
+
+/// One that is gone already is no error.
+fn kill(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
@@ -236,9 +263,7 @@ async fn end(pid: u32, daemon: &str) -> Result<()> {
     while Path::new(&format!("/proc/{pid}")).exists() && !is_zombie(pid) {
         if Instant::now() >= until {
             tracing::warn!(daemon, pid, "does not stop, killing it");
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
+            kill(pid, Signal::KILL);
             return Ok(());
         }
         sleep(Duration::from_millis(20)).await;
@@ -267,9 +292,9 @@ fn datapath_of(arguments: &[String]) -> Datapath {
 /// A switch daemon of somebody else that lives in our network namespace.
 fn foreign(own: &Path) -> Option<Running> {
     let here = fs::read_link("/proc/self/ns/net").ok()?;
-    let pids = fs::read_dir("/proc").ok()?.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let mut found: Vec<Running> = pids
-        .filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim_end() == SWITCH) && !is_zombie(*pid))
+    let mut found: Vec<Running> = processes(SWITCH)
+        .into_iter()
+        .filter(|pid| !is_zombie(*pid))
         .filter(|pid| fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|ns| ns == here))
         .filter_map(|pid| {
             let args = arguments(pid)?;
@@ -282,6 +307,12 @@ fn foreign(own: &Path) -> Option<Running> {
     // The same choice at every look, should there be several.
     found.sort_by_key(|r| r.vswitchd);
     found.into_iter().next()
+}
+
+/// Processes of this name.
+fn processes(name: &str) -> Vec<u32> {
+    let all = fs::read_dir("/proc").into_iter().flatten().filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    all.filter(|pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim_end() == name)).collect()
 }
 
 fn arguments(pid: u32) -> Option<Vec<String>> {
