@@ -10,7 +10,7 @@ use crate::board::{Board, Network as NetworkState};
 use crate::crew::Crew;
 use crate::dialer::{Dialer, Session};
 use crate::disk::{Disks, Keeper};
-use crate::guest::{Actor, Command, Memory, Wanted};
+use crate::guest::{Actor, Memory, Wanted};
 use crate::hypervisor::{Hypervisor, Machine};
 use crate::jobs::Jobs;
 use crate::machine_room::MachineRoom;
@@ -193,7 +193,7 @@ impl Supervisor {
         for wanted in Wanted::all(&document) {
             let id = wanted.spec().id.clone();
             match self.site.mailbox(&id) {
-                Some(mailbox) => drop(mailbox.send(Command::Want(wanted))),
+                Some(mailbox) => mailbox.want(wanted),
                 None => self.hire(wanted, returning.remove(&id).unwrap_or_default(), machines.remove(&id)),
             }
         }

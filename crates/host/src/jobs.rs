@@ -8,7 +8,6 @@ use api_agent::{Desired, Job, JobResult, Work};
 use base::{Result, err};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
 
 pub(crate) struct Jobs {
     site: Arc<Site>,
@@ -103,10 +102,7 @@ impl Jobs {
                 let Some(mailbox) = self.site.mailbox(guest_id) else {
                     return Err(err!(NotFound, "guest {} is not on this host", guest_id));
                 };
-                let (answer, answered) = oneshot::channel();
-                let gone = || err!(InvalidStatus, "guest {} was being removed", guest_id);
-                mailbox.send(Command::Reset { answer }).map_err(|_| gone())?;
-                answered.await.map_err(|_| gone())??;
+                mailbox.ask(|answer| Command::Reset { answer }).await?;
                 Ok(serde_json::Value::Null)
             }
             Work::Unknown => Err(err!(NotImplemented, "this host agent is too old for that kind of work; upgrade it")),

@@ -1,33 +1,43 @@
 //! The `wolke` program: the platform, one service of it, the host agent, and the command line.
 
+mod agent;
 mod data;
+mod down;
 mod images;
 mod up;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use std::process::ExitCode;
 
-#[derive(Parser)]
-#[command(name = "wolke", version, about = "A cloud platform in one program.", disable_help_subcommand = true)]
-struct Wolke {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the whole platform on this machine.
-    Up(up::Up),
+/// The whole command line: our own commands, and those of the client.
+fn whole() -> Command {
+    let up = up::Up::augment_args(Command::new("up").about("Run the whole platform on this machine."));
+    let down = down::Down::augment_args(Command::new("down").about("End what `wolke up` and `wolke host` run and made on this machine: servers too."));
+    let wolke = Command::new("wolke")
+        .version(telemetry::version())
+        .about("A cloud platform in one program.")
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(up)
+        .subcommand(down);
+    cli::commands().into_iter().fold(wolke, |wolke, command| {
+        // `wolke host --region …` is the agent, `wolke host list` lists hosts.
+        if command.get_name() == "host" {
+            let both = agent::Host::augment_args(command.arg_required_else_help(false))
+                .about("Run the host agent; or work with the hosts of the platform.")
+                .subcommand_negates_reqs(true)
+                .args_conflicts_with_subcommands(true);
+            return wolke.subcommand(both);
+        }
+        wolke.subcommand(command)
+    })
 }
 
 fn main() -> ExitCode {
-    let wolke = Wolke::parse();
-    let logging = telemetry::init(&telemetry::Logging::default());
-    if let Err(e) = logging {
-        eprintln!("wolke: {e}");
-        return ExitCode::FAILURE;
-    }
+    let matches = whole().get_matches();
+    let Some((name, inner)) = matches.subcommand() else { return ExitCode::FAILURE };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -35,7 +45,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(wolke.command)) {
+    let ours = matches!(name, "up" | "down") || (name == "host" && inner.subcommand().is_none());
+    if !ours {
+        return runtime.block_on(cli::run(name, inner, whole));
+    }
+    if let Err(e) = telemetry::init(&telemetry::Logging::default()) {
+        eprintln!("wolke: {e}");
+        return ExitCode::FAILURE;
+    }
+    match runtime.block_on(run(name, inner)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("wolke: {e:#}");
@@ -44,8 +62,10 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> Result<()> {
-    match command {
-        Command::Up(args) => up::run(args).await,
+async fn run(name: &str, matches: &ArgMatches) -> Result<()> {
+    match name {
+        "up" => up::run(up::Up::from_arg_matches(matches)?).await,
+        "down" => down::run(down::Down::from_arg_matches(matches)?).await,
+        _ => agent::run(agent::Host::from_arg_matches(matches)?).await,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The agent is a process of its own: a panic or a kill of the control plane does not touch it, and its guests outlive both.
 
-use crate::{data::Data, images::LocalImages};
+use crate::{agent, data::Data, images::LocalImages};
 use anyhow::{Context, Result};
 use api_identity::Secret;
 use base::Clock;
@@ -133,7 +133,9 @@ pub async fn run(up: Up) -> Result<()> {
     server.bind(&address.to_string(), None).await?;
 
     remember(&data, &url, &outcome)?;
-    // AGENT
+    if !up.no_host {
+        agent::supervise(&process, &data, &up, &url, &region).await?;
+    }
     tracing::info!(url, "ready");
     process.run(vec![server]).await?;
     Ok(())

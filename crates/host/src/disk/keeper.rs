@@ -10,7 +10,7 @@ use base::{Result, err};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 pub(crate) struct Keeper {
     site: Arc<Site>,
@@ -216,7 +216,7 @@ impl Keeper {
             return Err(err!(NotFound, "image {} is not in the document", spec.image_id));
         };
         let progress = |done: u64, of: u64| {
-            let percent = if of == 0 { 0 } else { i64::try_from(done.saturating_mul(100) / of).unwrap_or(0) };
+            let percent = done.saturating_mul(100).checked_div(of).and_then(|p| i64::try_from(p).ok()).unwrap_or(0);
             self.tell_progress(spec, DiskState::Caching, "", 0, percent);
         };
         self.site.disks.fetch_image(image, spec, &progress).await
@@ -234,11 +234,8 @@ impl Keeper {
         let Some(mailbox) = self.site.mailbox(guest) else {
             return Err(err!(InvalidStatus, "disk {} is used by guest {}, which the document does not name", spec.id, guest));
         };
-        let (answer, answered) = oneshot::channel();
         let bytes = u64::try_from(spec.size_mb).unwrap_or(0) << 20;
-        let gone = || err!(ResourceBusy, "guest {} was being removed", guest);
-        mailbox.send(Command::GrowDisk { disk_id: spec.id.clone(), bytes, answer }).map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        mailbox.ask(|answer| Command::GrowDisk { disk_id: spec.id.clone(), bytes, answer }).await
     }
 }
 

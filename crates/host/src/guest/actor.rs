@@ -4,7 +4,7 @@ use super::change::Change;
 use super::decide::{Action, Close, FALLS, Needs, decide};
 use super::memory::{Memory, Phase, Run};
 use super::report::report;
-use super::{Command, Wanted};
+use super::{Command, Mailbox, Wanted};
 use crate::board::Network as NetworkState;
 use crate::hypervisor::{Life, Machine, MachineFacts, Plan, PlanDisk, PlanNic, disk_device, nic_device};
 use crate::site::Site;
@@ -15,14 +15,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) type Mailbox = mpsc::UnboundedSender<Command>;
-
 /// A launch that failed for a passing reason is tried again after 1, 2 and 4 seconds.
 const LAUNCH_TRIES: u32 = 3;
 
 pub(crate) struct Actor {
     site: Arc<Site>,
-    commands: mpsc::UnboundedReceiver<Command>,
+    documents: watch::Receiver<Wanted>,
+    commands: mpsc::Receiver<Command>,
     wanted: Wanted,
     memory: Memory,
     machine: Option<Arc<dyn Machine>>,
@@ -37,20 +36,23 @@ pub(crate) struct Actor {
 impl Actor {
     /// `machine` is the process found at the start of the agent, if any.
     pub fn new(site: Arc<Site>, wanted: Wanted, mut memory: Memory, machine: Option<Arc<dyn Machine>>) -> (Mailbox, Actor) {
-        let (mailbox, commands) = mpsc::unbounded_channel();
+        let (documents_in, documents) = watch::channel(wanted.clone());
+        let (commands_in, commands) = mpsc::channel(16);
+        let mailbox = Mailbox { documents: Arc::new(documents_in), commands: commands_in };
         let life = machine.as_ref().map_or_else(|| watch::channel(Life::none()).1, |m| m.life());
         memory.taken_over();
         let unchecked = machine.is_some();
-        let actor = Actor { site, commands, wanted, memory, machine, life, tries: 0, launch_tries: 0, unchecked };
+        let actor = Actor { site, documents, commands, wanted, memory, machine, life, tries: 0, launch_tries: 0, unchecked };
         actor.hold();
         (mailbox, actor)
     }
 
-    /// Until the mailbox is dropped: the document no longer names the guest, and nothing of it is touched any more.
+    /// Until its mailboxes are dropped: the document no longer names the guest, and nothing of it is touched any more.
     pub async fn run(mut self) {
         let mut changes = self.site.board.watch();
         loop {
             changes.mark_unchanged();
+            self.wanted = self.documents.borrow_and_update().clone();
             let life = self.life.borrow_and_update().clone();
             self.site.board.set_life(self.id(), &life);
             let action = decide(self.spec(), &life, &self.needs(), &self.memory, &self.site.host_now());
@@ -76,17 +78,11 @@ impl Actor {
                 }
             };
             tokio::select! {
-                command = self.commands.recv() => match command {
-                    Some(command) => self.obey(command).await,
-                    None => return,
-                },
+                changed = self.documents.changed() => if changed.is_err() { return },
+                Some(command) = self.commands.recv() => self.obey(command).await,
                 _ = self.life.changed(), if !life.is_gone() => {}
                 _ = changes.changed(), if self.waits_for_parts() => {}
                 () = until(pause), if pause.is_some() => {}
-            }
-            // Several documents may have come meanwhile.
-            while let Ok(command) = self.commands.try_recv() {
-                self.obey(command).await;
             }
         }
     }
@@ -449,7 +445,6 @@ impl Actor {
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Want(wanted) => self.wanted = wanted,
             Command::Reset { answer } => {
                 let done = match self.live_machine() {
                     Some(machine) => machine.reset().await,

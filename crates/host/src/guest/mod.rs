@@ -28,25 +28,45 @@ mod decide_tests;
 mod memory;
 mod report;
 
-pub(crate) use actor::{Actor, Mailbox};
+pub(crate) use actor::Actor;
 pub use change::Change;
 pub use decide::{Action, Close, HostNow, Needs, decide};
 pub use memory::{Failure, Memory, Phase, Run};
 
 use api_agent::{Desired, DiskSpec, GuestDisk, GuestSpec, NetworkSpec};
-use base::Result;
+use base::{Result, err};
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
-/// Everything an actor can be told.
+/// Everything an actor can be asked; a newer document comes beside it, for of several only the last counts.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// A newer document; allowed in every state. Only the last of several counts.
-    Want(Wanted),
     /// Press the reset button; refused unless the guest runs.
     Reset { answer: oneshot::Sender<Result<()>> },
     /// Make a plugged disk larger; refused unless the guest runs with it. `bytes` is the new size.
     GrowDisk { disk_id: String, bytes: u64, answer: oneshot::Sender<Result<()>> },
+}
+
+/// How others reach an actor. When the last one is dropped, the actor ends and leaves its guest as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Mailbox {
+    documents: Arc<watch::Sender<Wanted>>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Mailbox {
+    /// Allowed in every state.
+    pub fn want(&self, wanted: Wanted) {
+        self.documents.send_replace(wanted);
+    }
+
+    /// Puts a command to the actor and waits for its answer.
+    pub async fn ask(&self, command: impl FnOnce(oneshot::Sender<Result<()>>) -> Command) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let ending = || err!(ResourceBusy, "the guest is being let go");
+        self.commands.send(command(answer)).await.map_err(|_| ending())?;
+        answered.await.map_err(|_| ending())?
+    }
 }
 
 /// A guest within its document.
