@@ -54,7 +54,7 @@ const REPLAY: &str = "replay";
 const MARK: &str = "mark as failed";
 
 /// Works on a task until it ends, is stuck, or is somebody else's.
-pub(crate) async fn drive<E: Send + Sync + 'static>(core: Arc<Core<E>>, row: TaskRow) {
+pub(crate) async fn drive<E: Send + Sync + 'static>(core: Arc<Core<E>>, mut row: TaskRow) {
     let span = tracing::info_span!("task", id = row.facts.id, kind = row.facts.task_name, request = row.facts.request_id);
     async move {
         let journal = loop {
@@ -70,11 +70,12 @@ pub(crate) async fn drive<E: Send + Sync + 'static>(core: Arc<Core<E>>, row: Tas
         if let (true, Some(start)) = (row.epoch == 1, row.facts.start_at) {
             core.metrics.queued_seconds.observe(start.since(row.facts.created_at) as f64 / 1e6);
         }
+        let body = (kind.body)(std::mem::take(&mut row.facts.params));
         let run = Arc::new(Run::new(core, row, kind.steps, journal));
         tokio::select! {
             biased;
             () = run.gone() => {}
-            () = to_the_end(&run, &kind) => {}
+            () = to_the_end(&run, body) => {}
         }
     }
     .instrument(span)
@@ -91,9 +92,8 @@ pub(crate) async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T
     })
 }
 
-async fn to_the_end<E: Send + Sync + 'static>(run: &Arc<Run<E>>, kind: &Kind<E>) {
-    let row = run.row();
-    let body = match (kind.body)(row.facts.params.clone()) {
+async fn to_the_end<E: Send + Sync + 'static>(run: &Arc<Run<E>>, body: Result<Arc<dyn Body<E>>>) {
+    let body = match body {
         Ok(body) => body,
         Err(e) => match run.stick(REPLAY, 1, &e).await {},
     };

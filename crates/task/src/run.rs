@@ -85,8 +85,9 @@ pub(crate) fn rollback() -> Error {
 }
 
 impl<E> Run<E> {
-    pub fn new(core: Arc<Core<E>>, row: TaskRow, steps: u32, journal: Vec<StepRow>) -> Run<E> {
-        let caller = serde_json::from_value(row.facts.user_cred.clone()).unwrap_or_default();
+    pub fn new(core: Arc<Core<E>>, mut row: TaskRow, steps: u32, journal: Vec<StepRow>) -> Run<E> {
+        // The row is copied with every step and nobody looks at the big documents in it again.
+        let caller = serde_json::from_value(std::mem::take(&mut row.facts.user_cred)).unwrap_or_default();
         let ctx = Ctx { caller: Arc::new(caller), ..Ctx::platform(&row.facts.request_id) };
         let mode = match (row.facts.status == status::UNDOING, row.failure()) {
             (true, error) => Mode::Undo(error.unwrap_or_else(|| err!(ServiceAbnormal, "the task is taken back"))),
