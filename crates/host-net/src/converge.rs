@@ -29,6 +29,15 @@ const KIND: &str = "wolke-kind";
 /// Index of the device behind a tap's port: a device made anew under the old name is another device.
 const DEVICE: &str = "wolke-device";
 
+/// Where the flows a bridge holds are known from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// The bridge is asked.
+    Closely,
+    /// From the last time, if the same switch still runs: one port more must not cost more the more there are.
+    Remembered,
+}
+
 pub(crate) struct Done {
     /// What of the document could not be carried out; the rest was.
     pub problems: Vec<Error>,
@@ -38,7 +47,8 @@ pub(crate) struct Done {
 }
 
 impl Inner {
-    pub(crate) async fn converge(&self, state: &mut State) -> Result<Done> {
+    /// `look` says how closely flows are looked at.
+    pub(crate) async fn converge(&self, state: &mut State, look: Look) -> Result<Done> {
         if state.down {
             return Err(err!(InvalidStatus, "the network of this host was taken down"));
         }
@@ -85,6 +95,9 @@ impl Inner {
                 );
             }
             self.answer(state, bridge, &ports, &links)?;
+            if look == Look::Closely {
+                self.check_flows(state, &switch, &bridge.name).await?;
+            }
             self.lay_flows(state, &switch, bridge, &ports, &own_taps).await?;
             plugged.extend(bridge.nics.keys().filter(|tap| ports.contains_key(*tap)).cloned());
         }
@@ -323,6 +336,16 @@ impl Inner {
         Ok(())
     }
 
+    /// Forgets what a bridge does not hold any more.
+    async fn check_flows(&self, state: &mut State, switch: &Running, bridge: &str) -> Result<()> {
+        if let Some(known) = state.layouts.get(bridge)
+            && !ovs::holds(&switch.rundir, bridge, self.config.owner(), known).await?
+        {
+            state.layouts.remove(bridge);
+        }
+        Ok(())
+    }
+
     async fn lay_flows(
         &self,
         state: &mut State,
@@ -334,12 +357,13 @@ impl Inner {
         let owner = self.config.owner();
         let wanted = Layout::new(bridge, ports, own_taps);
         if let Some(known) = state.layouts.get(&bridge.name) {
-            if ovs::holds(&switch.rundir, &bridge.name, owner, known).await? {
-                ovs::apply(&switch.rundir, &bridge.name, owner, Some(known), &wanted).await?;
-                state.layouts.insert(bridge.name.clone(), wanted);
-                return Ok(());
+            if let Err(e) = ovs::apply(&switch.rundir, &bridge.name, owner, Some(known), &wanted).await {
+                // Half of it may be there, meters for instance.
+                state.layouts.remove(&bridge.name);
+                return Err(e);
             }
-            state.layouts.remove(&bridge.name);
+            state.layouts.insert(bridge.name.clone(), wanted);
+            return Ok(());
         }
         if !ovs::holds(&switch.rundir, &bridge.name, owner, &wanted).await? {
             ovs::apply(&switch.rundir, &bridge.name, owner, None, &wanted).await?;

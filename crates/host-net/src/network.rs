@@ -5,6 +5,7 @@
 //! and then, because others may have touched what is ours.
 
 use crate::config::Config;
+use crate::converge::Look;
 use crate::files::Files;
 use crate::flows::Layout;
 use crate::nat::Filter;
@@ -110,7 +111,7 @@ impl Inner {
         document.learn(nic, network, guest);
         self.files.store_document(&document)?;
         state.document = Arc::new(document);
-        let done = self.converge(&mut state).await?;
+        let done = self.converge(&mut state, Look::Remembered).await?;
         self.changed.notify_one();
         if let Some(problem) = done.problems.into_iter().find(|p| p.context().is_some_and(|c| c.contains(&guest.id))) {
             return Err(problem);
@@ -127,7 +128,7 @@ impl Inner {
         let Some((tap, _)) = made.iter().find(|(_, name)| *name == ifname) else { return Ok(()) };
         self.kernel.delete_link(tap).await.map_err(Error::internal)?;
         self.files.forget_tap(tap)?;
-        self.converge(&mut state).await?;
+        self.converge(&mut state, Look::Remembered).await?;
         self.changed.notify_one();
         Ok(())
     }
@@ -139,7 +140,7 @@ impl Inner {
             self.files.store_document(&document)?;
             state.document = Arc::new(document);
         }
-        let done = self.converge(&mut state).await?;
+        let done = self.converge(&mut state, Look::Closely).await?;
         self.changed.notify_one();
         for problem in &done.problems {
             tracing::warn!(error = %problem, context = problem.context(), "part of the document cannot be carried out");
@@ -178,7 +179,7 @@ impl Inner {
             if state.down {
                 return;
             }
-            pause = match self.converge(&mut state).await {
+            pause = match self.converge(&mut state, Look::Closely).await {
                 Ok(done) => {
                     // Whoever applied the document was told.
                     for problem in done.problems {

@@ -3,7 +3,7 @@
 use base::{Error, Result, err};
 use std::io;
 use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -46,6 +46,7 @@ async fn output(program: &str, args: &[&str], stdin: &str) -> Result<Output> {
             _ => Error::internal(e),
         })
     })?;
+    let begin = Instant::now();
     let mut input = child.stdin.take();
     let work = async {
         if let Some(mut pipe) = input.take() {
@@ -54,7 +55,9 @@ async fn output(program: &str, args: &[&str], stdin: &str) -> Result<Output> {
         }
         child.wait_with_output().await
     };
-    match tokio::time::timeout(TIMEOUT, work).await {
+    let done = tokio::time::timeout(TIMEOUT, work).await;
+    tracing::trace!(program, args = args.join(" "), elapsed = ?begin.elapsed(), "ran");
+    match done {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(e)) => Err(context(Error::internal(e))),
         Err(_) => Err(context(err!(Timeout, "{} did not finish within {} seconds", program, TIMEOUT.as_secs()))),
