@@ -15,7 +15,8 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use tokio::sync::{Mutex, MutexGuard};
 
 pub(crate) struct Durable {
     log: PathBuf,
@@ -23,8 +24,12 @@ pub(crate) struct Durable {
     committed: AtomicU64,
     /// The ticket up to which everything is on disk.
     flushed: AtomicU64,
+    /// The last number of the change feed among those commits.
+    head: AtomicI64,
+    /// The number of the change feed up to which everything is known to be on disk.
+    flushed_head: AtomicI64,
     /// Held by the one who flushes; the file is opened with the first flush.
-    pub(crate) leader: tokio::sync::Mutex<Option<Arc<File>>>,
+    pub(crate) leader: Mutex<Option<Arc<File>>>,
     /// A failed flush may have dropped pages that the kernel now takes for clean, so nothing after it can be promised.
     broken: AtomicBool,
     /// How often the log was flushed.
@@ -39,63 +44,61 @@ impl Durable {
             log: log.into(),
             committed: AtomicU64::new(0),
             flushed: AtomicU64::new(0),
-            leader: tokio::sync::Mutex::new(None),
+            head: AtomicI64::new(0),
+            flushed_head: AtomicI64::new(0),
+            leader: Mutex::new(None),
             broken: AtomicBool::new(false),
             flushes: AtomicU64::new(0),
         }
     }
 
-    /// Notes a commit and gives the ticket to wait with.
-    pub(crate) fn committed(&self) -> u64 {
+    /// Notes a commit, with the last number it has in the change feed or 0, and gives the ticket to wait with.
+    pub(crate) fn committed(&self, head: i64) -> u64 {
+        self.head.fetch_max(head, Ordering::AcqRel);
         self.committed.fetch_add(1, Ordering::AcqRel) + 1
-    }
-
-    /// Waits until everything committed so far is on disk.
-    pub(crate) async fn all(&self) -> Result<()> {
-        self.flush(self.committed.load(Ordering::Acquire)).await
     }
 
     /// Waits until the commit of this ticket is on disk.
     pub(crate) async fn flush(&self, ticket: u64) -> Result<()> {
-        if self.flushed.load(Ordering::Acquire) >= ticket {
+        let done = || self.flushed.load(Ordering::Acquire) >= ticket;
+        if done() {
             return Ok(());
         }
-        let mut leader = self.leader.lock().await;
-        if self.flushed.load(Ordering::Acquire) >= ticket {
+        let leader = self.leader.lock().await;
+        if done() { Ok(()) } else { self.lead(leader).await }
+    }
+
+    /// Waits until the change of this number, which was read from the database, is on disk. Tickets do not tell: its writer may have committed and not yet
+    /// noted that, or be another process.
+    pub(crate) async fn flush_change(&self, seq: i64) -> Result<()> {
+        let done = || self.flushed_head.load(Ordering::Acquire) >= seq;
+        if done() {
             return Ok(());
         }
+        let leader = self.leader.lock().await;
+        if !done() {
+            self.lead(leader).await?;
+            self.flushed_head.fetch_max(seq, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    /// Flushes for all who committed before now.
+    async fn lead(&self, mut leader: MutexGuard<'_, Option<Arc<File>>>) -> Result<()> {
         if self.broken.load(Ordering::Acquire) {
             return Err(
                 Error::internal("an earlier flush of the database's log failed; restart the service").with_context(self.log.display())
             );
         }
-        let upto = self.committed.load(Ordering::Acquire);
+        let (upto, head) = (self.committed.load(Ordering::Acquire), self.head.load(Ordering::Acquire));
         let (log, open) = (self.log.clone(), leader.clone());
-        let flush = move || -> std::io::Result<Arc<File>> {
-            // A log without a name was replaced when all connections had closed.
-            let open = match open {
-                Some(file) if file.metadata()?.nlink() > 0 => Some(file),
-                _ => None,
-            };
-            let file = match open {
-                Some(file) => file,
-                None => {
-                    // The names of new files are as durable as their directory.
-                    if let Some(dir) = log.parent().filter(|d| !d.as_os_str().is_empty()) {
-                        File::open(dir)?.sync_all()?;
-                    }
-                    Arc::new(File::open(&log)?)
-                }
-            };
-            file.sync_data()?;
-            Ok(file)
-        };
-        let done = tokio::task::spawn_blocking(flush).await.map_err(Error::internal)?;
+        let done = tokio::task::spawn_blocking(move || flush(&log, open)).await.map_err(Error::internal)?;
         match done {
             Ok(file) => {
                 *leader = Some(file);
                 self.flushes.fetch_add(1, Ordering::Relaxed);
                 self.flushed.store(upto, Ordering::Release);
+                self.flushed_head.fetch_max(head, Ordering::AcqRel);
                 Ok(())
             }
             Err(e) => {
@@ -105,6 +108,27 @@ impl Durable {
             }
         }
     }
+}
+
+/// Flushes the log, and answers it open.
+fn flush(log: &Path, open: Option<Arc<File>>) -> std::io::Result<Arc<File>> {
+    // A log without a name was replaced when all connections had closed.
+    let open = match open {
+        Some(file) if file.metadata()?.nlink() > 0 => Some(file),
+        _ => None,
+    };
+    let file = match open {
+        Some(file) => file,
+        None => {
+            // The names of new files are as durable as their directory.
+            if let Some(dir) = log.parent().filter(|d| !d.as_os_str().is_empty()) {
+                File::open(dir)?.sync_all()?;
+            }
+            Arc::new(File::open(log)?)
+        }
+    };
+    file.sync_data()?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -123,7 +147,7 @@ mod tests {
         let mut waiting = JoinSet::new();
         for _ in 0..10 {
             let durable = durable.clone();
-            let ticket = durable.committed();
+            let ticket = durable.committed(0);
             waiting.spawn(async move { durable.flush(ticket).await });
         }
         assert_eq!((durable.committed.load(Ordering::Relaxed), durable.flushed.load(Ordering::Relaxed)), (10, 0));
@@ -136,11 +160,15 @@ mod tests {
         let (durable, _dir, waiting) = ten(true).await;
         assert!(waiting.join_all().await.iter().all(Result::is_ok));
         assert_eq!((durable.flushed.load(Ordering::Relaxed), durable.flushes.load(Ordering::Relaxed)), (10, 1));
-        durable.all().await.expect("nothing to do");
+        durable.flush(10).await.expect("nothing to do");
         assert_eq!(durable.flushes.load(Ordering::Relaxed), 1);
-        let ticket = durable.committed();
+        let ticket = durable.committed(3);
         durable.flush(ticket).await.expect("one more");
         assert_eq!((durable.flushed.load(Ordering::Relaxed), durable.flushes.load(Ordering::Relaxed)), (11, 2));
+        for (seq, flushes) in [(3, 2), (5, 3), (5, 3), (4, 3), (6, 4)] {
+            durable.flush_change(seq).await.expect("a change that was read");
+            assert_eq!(durable.flushes.load(Ordering::Relaxed), flushes, "{seq}");
+        }
     }
 
     #[tokio::test]
@@ -148,7 +176,7 @@ mod tests {
         let (durable, dir, waiting) = ten(false).await;
         assert!(waiting.join_all().await.iter().all(Result::is_err));
         File::create(dir.path().join("x.db-wal")).expect("a log");
-        let ticket = durable.committed();
+        let ticket = durable.committed(3);
         assert!(durable.flush(ticket).await.is_err(), "what the failed flush lost stays lost");
     }
 }

@@ -102,13 +102,13 @@ impl Feed {
         }
         let q = q.filter(Cond::cmp("seq", Op::Gt, cursor)).order(Order::asc("seq")).page(limit.max(1), 0);
         let rows = self.core.fetch(sql::select(self.core.dialect(), &q, Wish::default())?).await?;
-        if let Engine::Sqlite(crate::sqlite::Engine { durable: Some(durable), .. }) = &self.core.engine {
-            durable.all().await?;
-        }
         let changes: Vec<_> = rows.into_iter().map(read).collect::<Result<_>>()?;
         match (changes.first(), changes.last()) {
-            (Some((first, ..)), Some((last, ..))) if *first == cursor.max(0) + 1 && cursor >= 0 => {
+            (Some((first, ..)), Some((last, ..))) if cursor >= 0 && cursor.checked_add(1) == Some(*first) => {
                 let cursor = *last;
+                if let Engine::Sqlite(crate::sqlite::Engine { durable: Some(durable), .. }) = &self.core.engine {
+                    durable.flush_change(cursor).await?;
+                }
                 self.core.heard(cursor);
                 Ok(Batch { changes, cursor, lost: false })
             }
@@ -279,9 +279,6 @@ pub(crate) async fn write(tx: &mut Tx, changes: &[Change]) -> Result<i64> {
 
 /// Reads the end of the feed anew: after a commit of which nobody heard the outcome.
 pub(crate) async fn refresh(core: &Arc<Core>) {
-    if let Engine::Sqlite(crate::sqlite::Engine { durable: Some(durable), .. }) = &core.engine {
-        durable.committed();
-    }
     match head(core).await {
         Ok(head) => core.heard(head),
         Err(e) => tracing::debug!(error = %e, context = e.context(), "the end of the change feed could not be read"),

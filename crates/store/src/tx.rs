@@ -231,7 +231,7 @@ impl Tx {
         match (&core.engine, self.conn.as_mut()) {
             (Engine::Sqlite(engine), Some(Conn::Sqlite(held))) => {
                 held.commit().await?;
-                let ticket = engine.durable.as_ref().map(|d| d.committed());
+                let ticket = engine.durable.as_ref().map(|d| d.committed(last));
                 self.conn = None;
                 core.heard(last);
                 Ok(ticket)
