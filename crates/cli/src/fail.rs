@@ -1,0 +1,71 @@
+//! Why a command failed, for the person who typed it.
+
+use std::fmt;
+
+/// A message that says what to do, and for refusals of a service their class and request.
+#[derive(Debug)]
+pub struct Fail {
+    message: String,
+    class: Option<&'static str>,
+    status: u16,
+    request: String,
+    pipe: bool,
+}
+
+pub type Result<T, E = Fail> = std::result::Result<T, E>;
+
+impl Fail {
+    /// Something to correct on the command line or this machine.
+    pub fn usage(message: impl Into<String>) -> Fail {
+        Fail { message: message.into(), class: None, status: 0, request: String::new(), pipe: false }
+    }
+
+    /// A refusal of a service, or no answer from it.
+    pub fn refused(error: &base::Error, status: u16, request: &str) -> Fail {
+        let mut message = error.to_string();
+        if status == 0
+            && let Some(cause) = error.context()
+        {
+            message = format!("{message} ({cause})");
+        }
+        Fail { message, class: Some(error.class().name()), status, request: request.to_string(), pipe: false }
+    }
+
+    /// Writing or reading a file of this machine failed.
+    pub fn file(what: &str, error: &std::io::Error) -> Fail {
+        let pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
+        Fail { pipe, ..Fail::usage(format!("{what}: {error}")) }
+    }
+
+    pub fn is_closed_pipe(&self) -> bool {
+        self.pipe
+    }
+
+    /// What one can do about it beyond what the service says.
+    fn advice(&self) -> &'static str {
+        match (self.status, self.class) {
+            (401, _) => "log in: set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or run `wolke login`",
+            (0, Some("BadGateway")) => "does the platform run, and is the address right? (`wolke login --help`)",
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Fail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "wolke: {}", self.message)?;
+        if !self.advice().is_empty() {
+            write!(f, "\n  {}", self.advice())?;
+        }
+        match self.class {
+            Some(class) if self.status > 0 => write!(f, "\n  {class} ({}), request {}", self.status, self.request),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Fail {
+    fn from(e: serde_json::Error) -> Fail {
+        Fail::usage(format!("not JSON: {e}"))
+    }
+}

@@ -1,0 +1,84 @@
+//! The client commands of the `wolke` binary: every resource of every service, generated from the services' own documents, and a few
+//! commands on top for what people do most.
+//!
+//! The binary puts [`commands`] beside its own and hands what was chosen to [`run`]. This crate only speaks HTTP to a platform; it never
+//! opens a database, and what it knows of a resource is what the document says.
+//!
+//! | module | does |
+//! |---|---|
+//! | `catalog` | resources, fields and actions, read from `docs/openapi` |
+//! | `generate` | a command for each |
+//! | `body` | from options to a request body or query |
+//! | `login`, `session` | who one is, and calls in that name |
+//! | `generic` | runs the generated commands |
+//! | `server`, `image`, `keypair`, `console`, `misc` | runs the others |
+//! | `output`, `table` | what is printed |
+
+mod body;
+mod catalog;
+mod console;
+mod fail;
+mod generate;
+mod generic;
+mod image;
+mod keypair;
+mod login;
+mod misc;
+mod output;
+mod server;
+mod session;
+mod table;
+mod wait;
+
+use clap::{ArgMatches, Command};
+use fail::Fail;
+use std::process::ExitCode;
+
+/// Every client command.
+pub fn commands() -> Vec<Command> {
+    let mut all: Vec<Command> = catalog::resources().iter().map(generate::resource).collect();
+    all.extend(misc::commands());
+    all
+}
+
+/// Runs the command of this name. Errors go to stderr with their class and request id; the exit code is then 1. `whole` makes the whole
+/// command line, for shell completion.
+pub async fn run(name: &str, matches: &ArgMatches, whole: fn() -> Command) -> ExitCode {
+    match dispatch(name, matches, whole).await {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that has seen enough (`| head`) is no error of ours.
+        Err(fail) if fail.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(fail) => {
+            eprintln!("{fail}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(name: &str, matches: &ArgMatches, whole: fn() -> Command) -> Result<(), Fail> {
+    if misc::run(name, matches, whole).await? {
+        return Ok(());
+    }
+    let Some((verb, inner)) = matches.subcommand() else {
+        return Err(Fail::usage(format!("say what to do with it; `wolke {name} --help` lists it")));
+    };
+    match (name, verb) {
+        ("server", "create") => server::create(inner).await,
+        ("server", "ssh") => server::ssh(inner).await,
+        ("server", "vnc") => server::vnc(inner).await,
+        ("server", "console") => console::run(inner).await,
+        ("server", "wait") => server::wait(inner).await,
+        ("image", "create") => image::create(inner).await,
+        ("image", "download") => image::download(inner).await,
+        ("keypair", "create") => keypair::create(inner).await,
+        _ => generic::run(name, verb, inner).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_command_is_well_formed() {
+        clap::Command::new("wolke").subcommands(super::commands()).debug_assert();
+    }
+}
