@@ -27,20 +27,17 @@ impl Jobs {
 
     /// Called after each new document.
     pub fn begin(self: Arc<Self>, document: &Arc<Desired>, crew: &Crew) {
-        if document.jobs.is_empty() {
+        let (this, all) = (self.clone(), document.clone());
+        crew.run(async move { this.forget_all_but(&all.jobs).await });
+        // Side by side: one guest that does not answer must not hold up the others.
+        for job in document.jobs.clone() {
             let this = self.clone();
-            crew.run(async move { this.forget_all_but(&[]).await });
-            return;
-        }
-        let document = document.clone();
-        crew.run(async move {
-            self.forget_all_but(&document.jobs).await;
-            for job in &document.jobs {
-                if let Err(e) = self.once(job).await {
+            crew.run(async move {
+                if let Err(e) = this.once(&job).await {
                     tracing::warn!(job = %job.id, error = %e, "could not be begun; a later document or start tries again");
                 }
-            }
-        });
+            });
+        }
     }
 
     /// Results the document no longer asks about.

@@ -31,6 +31,11 @@ impl Host {
         Host { storages, bridge, zone, access_ip, version, ticks: Mutex::default() }
     }
 
+    /// MiB the machine has.
+    pub fn memory_mb(&self) -> i64 {
+        meminfo("MemTotal") / 1024
+    }
+
     fn storages(&self) -> Vec<StorageFacts> {
         self.storages
             .iter()

@@ -36,8 +36,7 @@ pub async fn run(down: Down) -> Result<()> {
     // Whoever would start something anew goes first.
     end("the control plane", &running(|line| is(line, "up", &data))).await?;
     end("the host agent", &running(|line| is(line, "host", &host))).await?;
-    let machines = format!("unix:{}/", host.join("machines").display());
-    let guests = running(|line| line.iter().any(|word| word.starts_with(&machines)));
+    let guests = running(|line| line.windows(2).any(|pair| pair[0] == "-pidfile" && Path::new(&pair[1]).starts_with(host.join("guests"))));
     end("servers", &guests).await?;
     if host.join("net").exists() {
         host_net::down(host_net::Config::new(host.join("net"))).await.context("the network of the servers could not be taken down")?;

@@ -1,239 +1,172 @@
-//! One running QEMU: its control link, and a watcher that knows when it ends.
+//! One guest's process: its control link, its life, and what can be done to it.
+//!
+//! A task follows the process. While the link is up, events keep [`Life`] true; when it breaks and the process lives, the life is `Silent`
+//! and the link is made anew; when the process ends, the last events say why.
 
-use super::{Paths, ability, args};
+use super::devices::{Board, disk_device_of, disk_node, netdev, nic_device_of};
+use super::files::GuestFiles;
+use super::process::Process;
 use crate::hypervisor::{Life, Machine, MachineFacts, PlanDisk, PlanNic, disk_device, nic_device};
 use api_agent::{GuestDisk, GuestNic};
 use base::{Error, Result, err};
 use host_net::BoxFuture;
-use qmp::{
-    BlockResize, BlockdevAdd, BlockdevDel, DeviceAdd, DeviceDel, Event, NetdevAdd, NetdevDel, Qmp, QueryStatus, Quit, RunState,
-    SystemPowerdown, SystemReset,
-};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use qmp::{Event, Events, Limits, Qmp, RunState};
+use rustix::process::Signal;
 use serde_json::json;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
 
-/// How long a process may take to end by itself.
-const POLITE: Duration = Duration::from_secs(10);
-/// How long a guest may take to let go of a device.
-const UNPLUG: Duration = Duration::from_secs(60);
+/// A busy host may hold a QEMU up for long.
+const LINK: Limits = Limits { message: 4 << 20, answer: Duration::from_secs(30), events: 256 };
+/// A guest has this long to let go of a device.
+const LET_GO: Duration = Duration::from_secs(60);
 
 pub(super) struct QemuMachine {
-    link: Option<Qmp>,
-    life: watch::Receiver<Life>,
-    facts: MachineFacts,
-    /// Stands for the process itself, whoever gets its number afterwards.
-    process: Arc<OwnedFd>,
-    /// Devices the guest has let go of, the latest last.
-    unplugged: watch::Receiver<Vec<String>>,
+    shared: Arc<Shared>,
+    board: Board,
+    follower: JoinHandle<()>,
+}
+
+struct Shared {
+    id: String,
+    files: GuestFiles,
+    process: Process,
+    life: watch::Sender<Life>,
+    link: watch::Sender<Option<Qmp>>,
+    facts: Mutex<MachineFacts>,
+}
+
+impl Shared {
+    fn facts(&self) -> MutexGuard<'_, MachineFacts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl QemuMachine {
-    /// Takes over the process with this pid; `None` when it ended meanwhile.
-    pub async fn adopt(guest: &str, pid: u32, paths: Paths) -> Option<QemuMachine> {
-        let process = Arc::new(pidfd_open(Pid::from_raw(pid as i32)?, PidfdFlags::empty()).ok()?);
-        // Between reading the pid and opening it the process may have been replaced.
-        if !super::is_ours(pid, &paths) {
-            return None;
-        }
-        let (link, events) = match ability::connect(&paths.qmp()).await {
-            Ok((link, events)) => (Some(link), Some(events)),
-            Err(e) => {
-                tracing::warn!(guest, pid, error = %e, "a guest runs but its control socket does not answer");
-                (None, None)
-            }
-        };
-        let begin = match &link {
-            Some(link) => state(link).await,
-            None => Life::Silent,
-        };
-        let (life_in, life) = watch::channel(begin);
-        let (unplugged_in, unplugged) = watch::channel(Vec::new());
-        tokio::spawn(watch_over(process.clone(), events, life_in, unplugged_in));
-        let vnc = paths.vnc();
+    /// Follows a process; `link` when one is made already.
+    pub fn follow(id: &str, files: GuestFiles, process: Process, machine_type: &str, link: Option<(Qmp, Events)>) -> QemuMachine {
+        let vnc = if files.vnc().exists() { files.vnc().display().to_string() } else { String::new() };
         let facts = MachineFacts {
-            pid,
-            qemu_version: link
-                .as_ref()
-                .map(|l| l.version())
-                .map(|v| format!("{}.{}.{}", v.qemu.major, v.qemu.minor, v.qemu.micro))
-                .unwrap_or_default(),
-            vnc: if vnc.exists() { vnc.display().to_string() } else { String::new() },
-            serial: paths.serial().display().to_string(),
-            machine_type: machine_type(pid),
+            pid: process.pid,
+            qemu_version: String::new(),
+            vnc,
+            serial: files.serial().display().to_string(),
+            machine_type: machine_type.to_string(),
         };
-        Some(QemuMachine { link, life, facts, process, unplugged })
+        let shared = Arc::new(Shared {
+            id: id.to_string(),
+            files,
+            process,
+            life: watch::Sender::new(if link.is_some() { Life::Running } else { Life::Silent }),
+            link: watch::Sender::new(None),
+            facts: Mutex::new(facts),
+        });
+        let follower = tokio::spawn(follow(shared.clone(), link));
+        QemuMachine { shared, board: Board::of(machine_type), follower }
     }
 
-    fn link(&self) -> Result<&Qmp> {
-        self.link.as_ref().ok_or_else(|| err!(ServiceAbnormal, "the guest's control socket does not answer; restart the server"))
+    /// The link, waiting a little for one that is being made.
+    async fn link(&self) -> Result<Qmp> {
+        let mut link = self.shared.link.subscribe();
+        let found = timeout(LINK.answer, link.wait_for(Option::is_some)).await;
+        let found = found.ok().and_then(|r| r.ok()).and_then(|l| l.clone());
+        found.ok_or_else(|| err!(Timeout, "the hypervisor process of guest {} does not answer", self.shared.id))
     }
 
-    /// Whether its root bus takes no further devices: then they go into root ports.
-    fn q35(&self) -> bool {
-        self.facts.machine_type.contains("q35")
+    async fn run<C: qmp::Command>(&self, command: C) -> Result<C::Reply> {
+        self.link().await?.run(&command).await.map_err(|e| self.refusal(e))
+    }
+
+    fn refusal(&self, e: qmp::Error) -> Error {
+        match e {
+            qmp::Error::Refused { desc, .. } => err!(ServiceAbnormal, "the hypervisor refused: {}", desc).with_context(&self.shared.id),
+            other => err!(Timeout, "the hypervisor process of guest {} does not answer", self.shared.id).with_context(other),
+        }
+    }
+
+    /// Undoes what may be left of something half-plugged; that there is nothing to undo is no error.
+    async fn clear(&self, command: &str, key: &str, name: &str) -> Result<()> {
+        match self.link().await?.raw(command, json!({ key: name }), LINK.answer).await {
+            Ok(_) | Err(qmp::Error::Refused { .. }) => Ok(()),
+            Err(e) => Err(self.refusal(e)),
+        }
     }
 
     async fn devices(&self) -> Result<Vec<String>> {
-        let list = self.link()?.raw("qom-list", json!({"path": "/machine/peripheral"}), Duration::from_secs(20)).await.map_err(refused)?;
-        Ok(list.as_array().into_iter().flatten().filter_map(|d| d["name"].as_str()).filter(|n| *n != "type").map(str::to_string).collect())
+        let list = self.link().await?.raw("qom-list", json!({"path": "/machine/peripheral"}), LINK.answer).await;
+        let list = list.map_err(|e| self.refusal(e))?;
+        let entries = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(entries.iter().filter_map(|e| e["name"].as_str()).map(str::to_string).collect())
     }
 
-    /// A root port nothing sits in.
-    async fn free_port(&self) -> Result<Option<String>> {
-        if !self.q35() {
-            return Ok(None);
-        }
-        let link = self.link()?;
-        let tree = link.raw("query-pci", json!({}), Duration::from_secs(20)).await.map_err(refused)?;
-        let mut free = Vec::new();
-        for device in tree[0]["devices"].as_array().into_iter().flatten() {
-            let id = device["qdev_id"].as_str().unwrap_or_default();
-            let empty = device["pci_bridge"]["devices"].as_array().is_none_or(Vec::is_empty);
-            if id.starts_with("rp") && empty {
-                free.push(id.to_string());
-            }
-        }
-        free.sort();
-        match free.into_iter().next() {
-            Some(port) => Ok(Some(port)),
-            None => Err(err!(InsufficientResource, "the guest has no free slot for a further device; stop and start it")),
-        }
-    }
-
-    async fn unplug(&self, device: &str) -> Result<bool> {
-        if !self.devices().await?.iter().any(|d| d == device) {
-            return Ok(false);
-        }
-        let mut gone = self.unplugged.clone();
-        gone.borrow_and_update();
-        self.link()?.run(&DeviceDel { id: device.to_string() }).await.map_err(refused)?;
-        let end = tokio::time::Instant::now() + UNPLUG;
-        // The event may be lost; what counts is that the device is no longer there.
+    /// Asks the guest to let go of a device until it has. A guest that is still booting misses the first request.
+    async fn let_go(&self, device: &str) -> Result<()> {
+        let until = Instant::now() + LET_GO;
+        let mut ask_again = Instant::now();
         while self.devices().await?.iter().any(|d| d == device) {
-            if tokio::time::Instant::now() >= end {
-                return Err(err!(Timeout, "the guest does not let go of {}; try again when it is idle", device));
+            if Instant::now() >= until {
+                return Err(err!(Timeout, "the guest did not let go of {}; shut it down to take it away", device));
             }
-            let _woken = tokio::time::timeout(Duration::from_secs(1), gone.changed()).await;
+            if Instant::now() >= ask_again {
+                // Refused while an earlier request is pending, which is as good.
+                self.clear("device_del", "id", device).await?;
+                ask_again = Instant::now() + Duration::from_secs(10);
+            }
+            sleep(Duration::from_millis(100)).await;
         }
-        Ok(true)
+        Ok(())
+    }
+
+    async fn gone_within(&self, within: Duration) -> bool {
+        let mut life = self.shared.life.subscribe();
+        timeout(within, life.wait_for(Life::is_gone)).await.is_ok()
     }
 }
 
-fn refused(e: qmp::Error) -> Error {
-    err!(ServiceAbnormal, "QEMU refused: {}", e)
-}
-
-async fn state(link: &Qmp) -> Life {
-    match link.run(&QueryStatus {}).await {
-        Ok(status) if status.running => Life::Running,
-        Ok(status) => paused(status.status),
-        Err(_) => Life::Silent,
+impl Drop for QemuMachine {
+    fn drop(&mut self) {
+        self.follower.abort();
     }
-}
-
-fn paused(state: RunState) -> Life {
-    Life::Paused { reason: format!("{state:?}").to_lowercase() }
-}
-
-/// The versioned machine type in a process's command line.
-fn machine_type(pid: u32) -> String {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<String> = line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
-    let at = words.iter().position(|w| w == "-machine");
-    at.and_then(|i| words.get(i + 1)).and_then(|w| w.split(',').next()).unwrap_or_default().to_string()
-}
-
-/// Follows the events until the process ends.
-async fn watch_over(
-    process: Arc<OwnedFd>,
-    mut events: Option<qmp::Events>,
-    life: watch::Sender<Life>,
-    unplugged: watch::Sender<Vec<String>>,
-) {
-    let mut reason = String::from("its process was killed");
-    let ended = async {
-        // A pidfd becomes readable when its process has ended.
-        // A descriptor of our own, closed only after the registration is gone; the newer constructor is unsafe code.
-        #[allow(deprecated)]
-        let watched = process.try_clone().and_then(AsyncFd::new);
-        match watched {
-            Ok(fd) => drop(fd.readable().await),
-            Err(e) => {
-                tracing::error!(error = %e, "a guest's process cannot be watched");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::pin!(ended);
-    loop {
-        let event = async {
-            match &mut events {
-                Some(events) => events.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            // Events first: the one that says why it ended comes before the end.
-            biased;
-            event = event => match event {
-                Some(timed) => match timed.event {
-                    Event::Shutdown(s) => reason = if s.guest { format!("the guest shut down ({})", s.reason) } else { format!("it was ended ({})", s.reason) },
-                    Event::GuestPanicked => reason = "the guest's kernel panicked".into(),
-                    Event::Stop => drop(life.send(Life::Paused { reason: "stopped".into() })),
-                    Event::Resume => drop(life.send(Life::Running)),
-                    Event::DeviceDeleted { device } => unplugged.send_modify(|list| list.push(device)),
-                    Event::BlockIoError(e) if e.action == "stop" => drop(life.send(Life::Paused { reason: format!("disk error: {}", e.reason) })),
-                    _ => {}
-                },
-                None => events = None,
-            },
-            () = &mut ended => break,
-        }
-    }
-    drop(life.send(Life::Gone { reason }));
 }
 
 impl Machine for QemuMachine {
     fn life(&self) -> watch::Receiver<Life> {
-        self.life.clone()
+        self.shared.life.subscribe()
     }
 
     fn facts(&self) -> MachineFacts {
-        self.facts.clone()
+        self.shared.facts().clone()
     }
 
     fn power_down(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async { self.link()?.run(&SystemPowerdown {}).await.map(drop).map_err(refused) })
+        Box::pin(async { self.run(qmp::SystemPowerdown {}).await.map(drop) })
     }
 
     fn reset(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async { self.link()?.run(&SystemReset {}).await.map(drop).map_err(refused) })
+        Box::pin(async { self.run(qmp::SystemReset {}).await.map(drop) })
     }
 
     fn end(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
-            let mut life = self.life.clone();
-            if life.borrow().is_gone() {
+            // Both flush the disks; the second also reaches a process whose control socket is lost.
+            let link = self.shared.link.borrow().clone();
+            if let Some(link) = link {
+                let _ = timeout(Duration::from_secs(5), link.run(&qmp::Quit {})).await;
+            }
+            if !self.gone_within(Duration::from_secs(5)).await {
+                self.signal(Signal::TERM)?;
+            }
+            if !self.gone_within(Duration::from_secs(5)).await {
+                tracing::warn!(guest = %self.shared.id, "killed, for it did not end when told");
+                self.signal(Signal::KILL)?;
+            }
+            if self.gone_within(Duration::from_secs(60)).await {
                 return Ok(());
             }
-            if let Some(link) = &self.link {
-                // The link breaks when it obeys; what counts is the end of the process.
-                let _answer = link.run(&Quit {}).await;
-                if tokio::time::timeout(POLITE, life.wait_for(Life::is_gone)).await.is_ok() {
-                    return Ok(());
-                }
-            }
-            // An error means that it has just ended.
-            let _ended = pidfd_send_signal(self.process.as_ref(), Signal::KILL);
-            match tokio::time::timeout(POLITE, life.wait_for(Life::is_gone)).await {
-                Ok(_) => Ok(()),
-                Err(_) => Err(err!(Timeout, "process {} does not end though it was killed; its disk may hang", self.facts.pid)),
-            }
+            Err(err!(Timeout, "the hypervisor process {} of guest {} cannot be ended", self.shared.process.pid, self.shared.id))
         })
     }
 
@@ -243,28 +176,16 @@ impl Machine for QemuMachine {
 
     fn plug_disk<'a>(&'a self, disk: &'a PlanDisk) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            if self.devices().await?.contains(&disk_device(disk.disk.index)) {
+            let name = disk_device(disk.disk.index);
+            if self.devices().await?.contains(&name) {
                 return Ok(());
             }
-            if matches!(disk.disk.driver.as_str(), "ide" | "sata") {
-                return Err(err!(
-                    InvalidStatus,
-                    "a {} disk cannot be added to a running guest; stop it first, or use scsi or virtio",
-                    disk.disk.driver
-                ));
-            }
-            let link = self.link()?;
-            let node = args::node_name(disk.disk.index);
-            // A node of an earlier try that failed half-way is in the way.
-            let _left_over = link.run(&BlockdevDel { node_name: node.clone() }).await;
-            link.run(&BlockdevAdd(args::node(disk))).await.map_err(refused)?;
-            let port = if disk.disk.driver == "virtio" { self.free_port().await? } else { None };
-            let mut properties = args::disk_properties(disk, self.q35(), port.as_deref());
-            properties.remove("bootindex");
-            let added = link.run(&DeviceAdd(properties)).await;
-            if let Err(e) = added {
-                let _undone = link.run(&BlockdevDel { node_name: node }).await;
-                return Err(refused(e));
+            let device = disk_device_of(disk, self.board, 0)?;
+            self.clear("blockdev-del", "node-name", &name).await?;
+            self.run(qmp::BlockdevAdd(disk_node(disk))).await?;
+            if let Err(e) = self.run(qmp::DeviceAdd(device)).await {
+                self.clear("blockdev-del", "node-name", &name).await?;
+                return Err(e);
             }
             Ok(())
         })
@@ -272,11 +193,9 @@ impl Machine for QemuMachine {
 
     fn unplug_disk<'a>(&'a self, disk: &'a GuestDisk) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.unplug(&disk_device(disk.index)).await?;
-            match self.link()?.run(&BlockdevDel { node_name: args::node_name(disk.index) }).await {
-                Ok(_) | Err(qmp::Error::Refused { .. }) => Ok(()),
-                Err(e) => Err(refused(e)),
-            }
+            let name = disk_device(disk.index);
+            self.let_go(&name).await?;
+            self.clear("blockdev-del", "node-name", &name).await
         })
     }
 
@@ -285,14 +204,13 @@ impl Machine for QemuMachine {
             if self.devices().await?.contains(&nic_device(nic.nic.index)) {
                 return Ok(());
             }
-            let link = self.link()?;
-            let backend = args::netdev_name(nic.nic.index);
-            let _left_over = link.run(&NetdevDel { id: backend.clone() }).await;
-            link.run(&NetdevAdd(args::netdev(nic))).await.map_err(refused)?;
-            let port = self.free_port().await?;
-            if let Err(e) = link.run(&DeviceAdd(args::nic_properties(nic, port.as_deref()))).await {
-                let _undone = link.run(&NetdevDel { id: backend }).await;
-                return Err(refused(e));
+            let device = nic_device_of(nic, self.board, 0)?;
+            let backend = format!("net{}", nic.nic.index);
+            self.clear("netdev_del", "id", &backend).await?;
+            self.run(qmp::NetdevAdd(netdev(nic))).await?;
+            if let Err(e) = self.run(qmp::DeviceAdd(device)).await {
+                self.clear("netdev_del", "id", &backend).await?;
+                return Err(e);
             }
             Ok(())
         })
@@ -300,18 +218,190 @@ impl Machine for QemuMachine {
 
     fn unplug_nic<'a>(&'a self, nic: &'a GuestNic) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.unplug(&nic_device(nic.index)).await?;
-            match self.link()?.run(&NetdevDel { id: args::netdev_name(nic.index) }).await {
-                Ok(_) | Err(qmp::Error::Refused { .. }) => Ok(()),
-                Err(e) => Err(refused(e)),
-            }
+            self.let_go(&nic_device(nic.index)).await?;
+            self.clear("netdev_del", "id", &format!("net{}", nic.index)).await
         })
     }
 
     fn grow_disk<'a>(&'a self, disk: &'a GuestDisk, bytes: u64) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let command = BlockResize { node_name: args::node_name(disk.index), size: bytes };
-            self.link()?.run(&command).await.map(drop).map_err(refused)
-        })
+        Box::pin(async move { self.run(qmp::BlockResize { node_name: disk_device(disk.index), size: bytes }).await.map(drop) })
+    }
+}
+
+impl QemuMachine {
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.shared.process.pid;
+        self.shared.process.signal(signal).map_err(|e| err!(Internal, "process {} cannot be signalled: {}", pid, e))
+    }
+}
+
+/// Until the process ends.
+async fn follow(shared: Arc<Shared>, mut made: Option<(Qmp, Events)>) {
+    let mut story = Story::default();
+    loop {
+        let (link, mut events) = match made.take() {
+            Some(link) => link,
+            None => tokio::select! {
+                () = ended(&shared) => break,
+                link = connect(&shared) => link,
+            },
+        };
+        shared.facts().qemu_version = link.version().qemu.to_string();
+        shared.link.send_replace(Some(link.clone()));
+        tell(&shared, &link, &story).await;
+        let over = loop {
+            tokio::select! {
+                () = ended(&shared) => {
+                    // What was said last is still in the pipe.
+                    while let Ok(Some(event)) = timeout(Duration::from_secs(5), events.next()).await {
+                        story.hear(event.event);
+                    }
+                    break true;
+                }
+                event = events.next() => match event {
+                    None => break false,
+                    Some(event) => {
+                        if story.hear(event.event) || events.lost() > 0 {
+                            tell(&shared, &link, &story).await;
+                        }
+                    }
+                },
+            }
+        };
+        shared.link.send_replace(None);
+        if over {
+            break;
+        }
+        if !shared.process.is_gone() {
+            shared.life.send_replace(Life::Silent);
+        }
+    }
+    shared.link.send_replace(None);
+    let reason = story.end.unwrap_or_else(|| match last_words(&shared.files) {
+        Some(words) => format!("the hypervisor process died; its last words were: {words}"),
+        None => "the hypervisor process died".into(),
+    });
+    shared.life.send_replace(Life::Gone { reason });
+}
+
+async fn ended(shared: &Shared) {
+    while let Err(e) = shared.process.ended().await {
+        tracing::error!(guest = %shared.id, error = %e, "the end of the process cannot be watched");
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn connect(shared: &Shared) -> (Qmp, Events) {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match Qmp::connect(&shared.files.control(), LINK).await {
+            Ok(link) => return link,
+            Err(e) => tracing::debug!(guest = %shared.id, error = %e, "no link yet"),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+async fn tell(shared: &Shared, link: &Qmp, story: &Story) {
+    let life = match link.run(&qmp::QueryStatus {}).await {
+        Ok(status) => story.life(status.status),
+        Err(_) => Life::Silent,
+    };
+    shared.life.send_if_modified(|old| {
+        *old != life && {
+            *old = life.clone();
+            true
+        }
+    });
+}
+
+/// What the events have told so far.
+#[derive(Default)]
+struct Story {
+    end: Option<String>,
+    trouble: String,
+}
+
+impl Story {
+    /// Tells whether the state should be asked anew.
+    fn hear(&mut self, event: Event) -> bool {
+        match event {
+            Event::Shutdown(shutdown) => {
+                self.end = Some(match shutdown.reason.as_str() {
+                    "guest-shutdown" => "the guest shut down".into(),
+                    "guest-panic" => "the guest's system crashed".into(),
+                    "host-qmp-quit" | "host-signal" => "ended by the host".into(),
+                    other => format!("ended: {other}"),
+                });
+                false
+            }
+            Event::GuestPanicked => {
+                self.end = Some("the guest's system crashed".into());
+                true
+            }
+            Event::BlockIoError(e) => {
+                self.trouble = if e.nospace {
+                    "the storage under a disk is full; free some space and start the guest anew".into()
+                } else {
+                    format!("a disk could not be used ({}): {}", e.operation, e.reason)
+                };
+                true
+            }
+            Event::Stop => true,
+            Event::Resume | Event::Reset { .. } => {
+                self.trouble.clear();
+                true
+            }
+            Event::Powerdown | Event::DeviceDeleted { .. } | Event::Other { .. } => false,
+        }
+    }
+
+    fn life(&self, state: RunState) -> Life {
+        let reason = match state {
+            RunState::Running | RunState::Debug => return Life::Running,
+            RunState::IoError if !self.trouble.is_empty() => self.trouble.clone(),
+            RunState::IoError => "a disk could not be used".into(),
+            RunState::GuestPanicked => "the guest's system crashed".into(),
+            RunState::InternalError => "the hypervisor met something it cannot emulate".into(),
+            RunState::Suspended => "the guest put itself to sleep".into(),
+            other => format!("its processors stand still ({other:?})").to_lowercase(),
+        };
+        Life::Paused { reason }
+    }
+}
+
+/// The last line of the process's log without its time and name.
+pub(super) fn last_words(files: &GuestFiles) -> Option<String> {
+    let log = std::fs::read(files.log()).ok()?;
+    let tail = String::from_utf8_lossy(&log[log.len().saturating_sub(4096)..]).into_owned();
+    let line = tail.lines().rfind(|l| !l.trim().is_empty())?;
+    let words = line.split_once("qemu-system-x86_64: ").map_or(line, |(_, words)| words);
+    Some(words.chars().filter(|c| !c.is_control()).take(400).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stories() {
+        let mut story = Story::default();
+        assert_eq!(story.life(RunState::Running), Life::Running);
+        story.hear(Event::BlockIoError(qmp::BlockIoError { nospace: true, ..Default::default() }));
+        assert!(matches!(story.life(RunState::IoError), Life::Paused { reason } if reason.contains("full")));
+        story.hear(Event::Resume);
+        assert!(matches!(story.life(RunState::IoError), Life::Paused { reason } if !reason.contains("full")));
+        story.hear(Event::Shutdown(qmp::Shutdown { guest: true, reason: "guest-shutdown".into() }));
+        assert_eq!(story.end.as_deref(), Some("the guest shut down"));
+    }
+
+    #[test]
+    fn last_line_of_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = GuestFiles { dir: dir.path().to_path_buf() };
+        assert_eq!(last_words(&files), None);
+        std::fs::write(files.log(), "2026-01-01T00:00:00.0Z qemu-system-x86_64: -m 9999999: cannot allocate\n\n").unwrap();
+        assert_eq!(last_words(&files).unwrap(), "-m 9999999: cannot allocate");
     }
 }

@@ -1,225 +1,236 @@
-//! QEMU behind the hypervisor trait: processes of their own session that outlive the agent, spoken to by QMP on unix sockets.
+//! QEMU behind the [`Hypervisor`] trait.
 //!
-//! One directory per guest, `machines/<id>/`, holds sockets, pid file, console log, seed and firmware variables. A process is ours when its
-//! command line names the guest's uuid and this directory: a pid alone may have been given to another.
+//! Each guest is one process in a session of its own: neither the agent's end, nor a signal to its process group, nor a hang-up of its
+//! terminal reaches it. (A service manager that kills by control group must be told to kill only the agent: `KillMode=process`.) It is
+//! started without `-daemonize`, because that forbids the sandbox to deny making processes.
 
-mod ability;
-mod args;
+mod command_line;
+mod devices;
+mod files;
 mod machine;
+mod probe;
+mod process;
 mod seed;
 
-use crate::files;
+#[cfg(test)]
+mod golden_tests;
+
+pub use files::GuestFiles;
+pub use probe::Choice;
+
+use crate::files::{remove, replace, safe_name};
 use crate::hypervisor::{Abilities, Hypervisor, Machine, Plan};
-use base::{Result, Timestamp, err};
+use base::{Error, Result, err};
 use host_net::BoxFuture;
-use machine::QemuMachine;
+use machine::{QemuMachine, last_words};
+use process::Process;
+use qmp::{Limits, Qmp};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
 
-/// The program; a host has one architecture.
-const PROGRAM: &str = "qemu-system-x86_64";
-/// Time from start to the control socket's being there. Generous: a loaded machine emulates slowly.
-const LAUNCH: Duration = Duration::from_secs(120);
-/// The kernel's limit of a unix socket's path.
-const SOCKET_PATH: usize = 107;
-/// A console log beyond this is cut to its second half.
-const CONSOLE_MAX: u64 = 8 << 20;
+/// From the start of the process to its control socket. Reading a large firmware from a slow disk takes seconds.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// Of the console's log the newest part is kept, of this many bytes.
+const LOG_KEPT: u64 = 1 << 20;
+/// And it is cut when larger than this: a guest writes it, and could fill the host's disk.
+const LOG_MAX: u64 = 8 << 20;
 
+/// The real [`Hypervisor`].
 pub struct Qemu {
-    dir: PathBuf,
-    accel: ability::Choice,
+    settings: Settings,
     abilities: OnceCell<Arc<Abilities>>,
 }
 
-/// Files of one guest.
 #[derive(Clone, Debug)]
-pub(crate) struct Paths {
-    dir: PathBuf,
-}
-
-impl Paths {
-    pub fn new(dir: PathBuf) -> Paths {
-        Paths { dir }
-    }
-    pub fn qmp(&self) -> PathBuf {
-        self.dir.join("qmp.sock")
-    }
-    pub fn serial(&self) -> PathBuf {
-        self.dir.join("serial.sock")
-    }
-    pub fn vnc(&self) -> PathBuf {
-        self.dir.join("vnc.sock")
-    }
-    pub fn agent(&self) -> PathBuf {
-        self.dir.join("agent.sock")
-    }
-    pub fn console(&self) -> PathBuf {
-        self.dir.join("console.log")
-    }
-    pub fn pid(&self) -> PathBuf {
-        self.dir.join("pid")
-    }
-    pub fn seed(&self) -> PathBuf {
-        self.dir.join("seed.iso")
-    }
-    pub fn vars(&self) -> PathBuf {
-        self.dir.join("vars.fd")
-    }
-    pub fn log(&self) -> PathBuf {
-        self.dir.join("qemu.log")
-    }
+pub struct Settings {
+    pub program: PathBuf,
+    /// The agent's data directory.
+    pub data: PathBuf,
+    pub accelerator: Choice,
+    pub sandbox: bool,
+    /// MiB
+    pub host_memory_mb: i64,
 }
 
 impl Qemu {
-    /// `data_dir` is the agent's; `accel` is `kvm`, `tcg` or `auto`.
-    pub fn new(data_dir: PathBuf, accel: &str) -> Result<Qemu> {
-        let dir = data_dir.join("machines");
-        std::fs::create_dir_all(&dir).map_err(|e| err!(InputParameter, "the directory {} cannot be made: {}", dir.display(), e))?;
-        let dir = dir.canonicalize().map_err(base::Error::internal)?;
-        // The longest: a 36-character id and the longest socket name.
-        if dir.as_os_str().len() + 38 + "serial.sock".len() > SOCKET_PATH {
-            return Err(err!(InputParameter, "the directory {} is too long for unix sockets; choose a shorter one", dir.display()));
+    pub fn new(settings: Settings) -> Qemu {
+        Qemu { settings, abilities: OnceCell::new() }
+    }
+
+    async fn able(&self) -> Result<Arc<Abilities>> {
+        let s = &self.settings;
+        let found = self
+            .abilities
+            .get_or_try_init(|| async { probe::abilities(&s.program, &s.data, s.accelerator, s.host_memory_mb).await.map(Arc::new) });
+        found.await.cloned()
+    }
+
+    fn found(&self) -> Result<HashMap<String, Process>> {
+        process::running(&self.settings.data).map_err(|e| err!(Internal, "the processes of this host cannot be read: {}", e))
+    }
+
+    async fn start(&self, plan: Plan) -> Result<Arc<dyn Machine>> {
+        safe_name(&plan.guest.id)?;
+        let abilities = self.able().await?;
+        let files = GuestFiles::new(&self.settings.data, &plan.guest.id)?;
+        if let Some(process) = self.found()?.remove(&plan.guest.id) {
+            return Ok(Arc::new(QemuMachine::follow(&plan.guest.id, files, process, &plan.machine_type, None)));
         }
-        Ok(Qemu { dir, accel: ability::Choice::parse(accel)?, abilities: OnceCell::new() })
-    }
-
-    fn paths(&self, guest: &str) -> Result<Paths> {
-        files::safe_name(guest)?;
-        Ok(Paths::new(self.dir.join(guest)))
-    }
-
-    async fn known(&self) -> Result<Arc<Abilities>> {
-        self.abilities.get_or_try_init(|| async { ability::probe(self.accel).await.map(Arc::new) }).await.cloned()
-    }
-
-    /// The guest's process, if it runs.
-    async fn running(&self, guest: &str) -> Result<Option<Arc<QemuMachine>>> {
-        let paths = self.paths(guest)?;
-        let Some(pid) = pid_of(&paths) else { return Ok(None) };
-        Ok(QemuMachine::adopt(guest, pid, paths).await.map(Arc::new))
-    }
-
-    async fn start(&self, plan: Plan) -> Result<Arc<QemuMachine>> {
-        if let Some(machine) = self.running(&plan.guest.id).await? {
-            return Ok(machine);
-        }
-        let abilities = self.known().await?;
-        if plan.guest.vmem_size > abilities.host_memory_mb && abilities.host_memory_mb > 0 {
-            return Err(err!(
-                InsufficientResource,
-                "{} MiB of memory wanted, this host has {}",
-                plan.guest.vmem_size,
-                abilities.host_memory_mb
-            ));
-        }
-        let paths = self.paths(&plan.guest.id)?;
-        let machine_type = args::machine_type(&plan, &abilities)?;
-        prepare(&plan, &abilities, &paths)?;
-        let line = args::command_line(&plan, &abilities, &paths, &machine_type)?;
-        let log = std::fs::File::create(paths.log()).map_err(|e| disk_error("qemu.log", &e))?;
-        let mut command = tokio::process::Command::new(PROGRAM);
-        command.args(&line).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
-        // With -daemonize the first process ends when the guest is set up, or with what was wrong; the guest is a session of its own.
-        let done = tokio::time::timeout(LAUNCH, command.kill_on_drop(true).status()).await;
-        let status = match done {
-            Ok(status) => status
-                .map_err(|e| err!(InsufficientResource, "{} could not be started: {}; install the package qemu-system-x86", PROGRAM, e))?,
-            Err(_) => return Err(err!(Timeout, "QEMU did not get ready in {} seconds", LAUNCH.as_secs())),
+        let machine_type = command_line::machine_type(&plan, &abilities)?;
+        let args = command_line::command_line(&plan, &files, &abilities, &machine_type, self.settings.sandbox)?;
+        prepare(&plan, &files, &abilities)?;
+        tracing::debug!(guest = %plan.guest.id, ?args, "starting");
+        let mut child = self.spawn(&args, &files)?;
+        let pid = child.id().ok_or_else(|| err!(Internal, "the hypervisor process ended at once"))?;
+        let ready = self.ready(&mut child, &files).await;
+        let link = match ready {
+            Ok(link) => link,
+            Err(e) => {
+                let _ = child.kill().await;
+                return Err(e);
+            }
         };
-        if !status.success() {
-            let said = std::fs::read_to_string(paths.log()).unwrap_or_default();
-            let last = said.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("it said nothing").to_string();
-            return Err(err!(InsufficientResource, "QEMU refused to start the guest: {}", last));
+        let process = Process::open(pid).map_err(|e| err!(Internal, "the hypervisor process is gone: {}", e))?;
+        // Dropping the handle kills nothing; the runtime still collects the process when it ends.
+        drop(child);
+        Ok(Arc::new(QemuMachine::follow(&plan.guest.id, files, process, &machine_type, Some(link))))
+    }
+
+    fn spawn(&self, args: &[String], files: &GuestFiles) -> Result<Child> {
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(files.log()).map_err(|e| unusable(files, &e))?;
+        let again = log.try_clone().map_err(|e| unusable(files, &e))?;
+        let mut command = Command::new("setsid");
+        command.arg(&self.settings.program).args(args).current_dir("/");
+        command.stdin(Stdio::null()).stdout(log).stderr(again).kill_on_drop(false);
+        command.spawn().map_err(|e| err!(ServiceAbnormal, "{} cannot be run: {}", "setsid", e))
+    }
+
+    /// Waits for the control socket, or for the process to say why there will be none.
+    async fn ready(&self, child: &mut Child, files: &GuestFiles) -> Result<(Qmp, qmp::Events)> {
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            if let Some(status) = child.try_wait().map_err(Error::internal)? {
+                let words = last_words(files).unwrap_or_else(|| status.to_string());
+                return Err(err!(InvalidStatus, "the hypervisor did not start: {}", words));
+            }
+            match Qmp::connect(&files.control(), Limits { answer: READY_WITHIN, ..Limits::default() }).await {
+                Ok(link) => return Ok(link),
+                Err(_) if Instant::now() < until => sleep(Duration::from_millis(20)).await,
+                Err(e) => return Err(err!(Timeout, "the hypervisor did not answer in time").with_context(e)),
+            }
         }
-        match self.running(&plan.guest.id).await? {
-            Some(machine) => Ok(machine),
-            None => Err(err!(ServiceAbnormal, "the guest's process ended right after its start; see its qemu.log")),
+    }
+}
+
+/// Files the process opens; leftovers of its last life go.
+fn prepare(plan: &Plan, files: &GuestFiles, abilities: &Abilities) -> Result<()> {
+    let seed = seed::image(&plan.guest)?;
+    let make = || -> io::Result<()> {
+        std::fs::create_dir_all(&files.dir)?;
+        for old in [files.control(), files.serial(), files.vnc(), files.agent(), files.pid()] {
+            remove(&old)?;
         }
+        // Only the last start's words matter.
+        remove(&files.log())?;
+        replace(&files.seed(), &seed, 0o600)?;
+        if plan.guest.bios.eq_ignore_ascii_case("UEFI")
+            && let Some(firmware) = &abilities.firmware
+            && !files.firmware_vars().exists()
+        {
+            replace(&files.firmware_vars(), &std::fs::read(&firmware.vars)?, 0o600)?;
+        }
+        Ok(())
+    };
+    make().map_err(|e| unusable(files, &e))
+}
+
+fn unusable(files: &GuestFiles, e: &io::Error) -> Error {
+    if e.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) {
+        return err!(OutOfResource, "the file system of {} is full; free some space", files.dir.display());
     }
+    err!(Internal, "the guest's directory {} cannot be used: {}", files.dir.display(), e)
 }
 
-/// Writes what the process will open.
-fn prepare(plan: &Plan, abilities: &Abilities, paths: &Paths) -> Result<()> {
-    std::fs::create_dir_all(&paths.dir).map_err(|e| disk_error("the guest's directory", &e))?;
-    for stale in [paths.qmp(), paths.serial(), paths.vnc(), paths.agent(), paths.pid()] {
-        files::remove(&stale).map_err(|e| disk_error("a stale socket", &e))?;
+/// Keeps the newest part of a log beside it and empties it. The writer appends, so it goes on at the new end.
+fn cut(log: &std::path::Path) -> io::Result<()> {
+    let mut file = match OpenOptions::new().read(true).write(true).open(log) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let size = file.metadata()?.len();
+    if size <= LOG_MAX {
+        return Ok(());
     }
-    let seed = seed::image(&plan.guest, Timestamp::ZERO.plus_secs(946_684_800))?;
-    files::replace(&paths.seed(), &seed, 0o600).map_err(|e| disk_error("seed.iso", &e))?;
-    if args::uefi(&plan.guest)
-        && let Some(firmware) = &abilities.firmware
-        && !paths.vars().exists()
-    {
-        let vars = std::fs::read(&firmware.vars).map_err(|e| disk_error("the firmware's variables", &e))?;
-        files::replace(&paths.vars(), &vars, 0o600).map_err(|e| disk_error("vars.fd", &e))?;
-    }
-    Ok(())
-}
-
-fn disk_error(what: &str, e: &std::io::Error) -> base::Error {
-    err!(OutOfResource, "{} cannot be written on this host: {}", what, e)
-}
-
-/// The pid of the process whose command line is this guest's.
-fn pid_of(paths: &Paths) -> Option<u32> {
-    let pid: u32 = std::fs::read_to_string(paths.pid()).ok()?.trim().parse().ok()?;
-    is_ours(pid, paths).then_some(pid)
-}
-
-fn is_ours(pid: u32, paths: &Paths) -> bool {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let socket = format!("unix:{},server=on,wait=off", paths.qmp().display());
-    line.split(|b| *b == 0).any(|word| word == socket.as_bytes())
+    file.seek(SeekFrom::Start(size - LOG_KEPT))?;
+    let mut newest = Vec::new();
+    file.by_ref().take(LOG_KEPT).read_to_end(&mut newest)?;
+    replace(&log.with_extension("log.1"), &newest, 0o600)?;
+    file.set_len(0)
 }
 
 impl Hypervisor for Qemu {
     fn abilities(&self) -> BoxFuture<'_, Result<Arc<Abilities>>> {
-        Box::pin(self.known())
+        Box::pin(self.able())
     }
 
     fn find(&self) -> BoxFuture<'_, Result<HashMap<String, Arc<dyn Machine>>>> {
         Box::pin(async {
-            let mut out: HashMap<String, Arc<dyn Machine>> = HashMap::new();
-            for entry in std::fs::read_dir(&self.dir).map_err(base::Error::internal)? {
-                let name = entry.map_err(base::Error::internal)?.file_name().to_string_lossy().into_owned();
-                if let Ok(Some(machine)) = self.running(&name).await {
-                    out.insert(name, machine);
-                }
+            let mut machines: HashMap<String, Arc<dyn Machine>> = HashMap::new();
+            for (id, process) in self.found()? {
+                let files = GuestFiles::new(&self.settings.data, &id)?;
+                let machine_type = process::machine_type(process.pid).unwrap_or_default();
+                machines.insert(id.clone(), Arc::new(QemuMachine::follow(&id, files, process, &machine_type, None)));
             }
-            Ok(out)
+            Ok(machines)
         })
     }
 
     fn launch(&self, plan: Plan) -> BoxFuture<'_, Result<Arc<dyn Machine>>> {
-        Box::pin(async move { self.start(plan).await.map(|m| m as Arc<dyn Machine>) })
+        Box::pin(self.start(plan))
     }
 
     fn upkeep<'a>(&'a self, running: &'a [String]) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            for guest in running {
-                if let Ok(paths) = self.paths(guest) {
-                    shorten(&paths.console());
+            for id in running {
+                let Ok(files) = GuestFiles::new(&self.settings.data, id) else { continue };
+                for log in [files.serial_log(), files.log()] {
+                    if let Err(e) = cut(&log) {
+                        tracing::warn!(log = %log.display(), error = %e, "the log cannot be cut");
+                    }
                 }
             }
         })
     }
 }
 
-/// Keeps the second half of a log that has grown too large. QEMU appends, so it goes on at the new end.
-fn shorten(path: &Path) {
-    use std::io::{Read, Seek, SeekFrom, Write};
-    let Ok(mut file) = std::fs::OpenOptions::new().read(true).write(true).open(path) else { return };
-    let Ok(size) = file.metadata().map(|m| m.len()) else { return };
-    if size <= CONSOLE_MAX {
-        return;
-    }
-    let mut tail = Vec::new();
-    let kept = file.seek(SeekFrom::Start(size - CONSOLE_MAX / 2)).and_then(|_| file.read_to_end(&mut tail));
-    if kept.is_ok() && file.set_len(0).is_ok() && file.seek(SeekFrom::Start(0)).is_ok() {
-        let _full_disk = file.write_all(&tail);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn logs_are_cut_and_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("serial.log");
+        cut(&log).unwrap();
+        let mut writer = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        writer.write_all(&vec![b'a'; LOG_MAX as usize]).unwrap();
+        cut(&log).unwrap();
+        assert_eq!(std::fs::metadata(&log).unwrap().len(), LOG_MAX, "not yet too large");
+        writer.write_all(b"newest").unwrap();
+        cut(&log).unwrap();
+        writer.write_all(b"more").unwrap();
+        assert_eq!(std::fs::read(&log).unwrap(), b"more");
+        let kept = std::fs::read(dir.path().join("serial.log.1")).unwrap();
+        assert!(kept.len() as u64 == LOG_KEPT && kept.ends_with(b"newest"));
     }
 }
