@@ -35,7 +35,8 @@ impl Identified {
         match (&self.claims, self.refused) {
             (Some(claims), _) => Ok(claims),
             (None, Some(why)) => Err(err!(Unauthorized, "invalid token; log in again").with_context(why)),
-            (None, None) => Err(err!(Unauthorized, "no token in header X-Auth-Token; log in first")),
+            // The console logs out on these very words (spec 01 §8.3).
+            (None, None) => Err(err!(Unauthorized, "No token in header X-Auth-Token; log in first")),
         }
     }
 }

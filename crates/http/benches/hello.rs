@@ -1,11 +1,14 @@
 //! What the layers cost: the same small answer from bare hyper and from a routed service, asked over kept connections by clients in the same
 //! process. `cargo bench -p http@0.0.0 --bench hello`.
+//!
+//! The processor time per request (clients included) is the figure to compare: it does not change on a busy machine.
 
 use bytes::Bytes;
 use http::{App, Limits, Request, Response, Router, Server};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::time::{ClockId, clock_gettime};
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -32,7 +35,10 @@ async fn main() {
     let ours = server.bind("127.0.0.1:0", None).await.expect("a free port");
     let serving = server.start();
     for round in 1..=2 {
-        println!("round {round}: bare hyper {:.0} requests/s, with all layers {:.0} requests/s", load(bare).await, load(ours).await);
+        for (name, addr) in [("bare hyper", bare), ("all layers", ours)] {
+            let (rate, cpu) = load(addr).await;
+            println!("round {round}: {name}: {rate:.0} requests/s, {cpu:.1} µs of processor each");
+        }
     }
     serving.stop().await;
 }
@@ -59,10 +65,15 @@ async fn bare() -> SocketAddr {
     addr
 }
 
-/// Requests per second over all connections.
-async fn load(addr: SocketAddr) -> f64 {
+fn cpu() -> f64 {
+    let t = clock_gettime(ClockId::ProcessCPUTime);
+    t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
+}
+
+/// Requests per second over all connections, and microseconds of processor time for each.
+async fn load(addr: SocketAddr) -> (f64, f64) {
     let (done, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let started = Instant::now();
+    let (started, used) = (Instant::now(), cpu());
     let clients: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
             let (done, count) = (done.clone(), count.clone());
@@ -86,5 +97,6 @@ async fn load(addr: SocketAddr) -> f64 {
     for client in clients {
         client.await.expect("a client ends by itself");
     }
-    count.load(Relaxed) as f64 / started.elapsed().as_secs_f64()
+    let n = count.load(Relaxed) as f64;
+    (n / started.elapsed().as_secs_f64(), (cpu() - used) * 1e6 / n)
 }

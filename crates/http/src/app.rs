@@ -26,6 +26,8 @@ pub struct Limits {
     pub json: usize,
     /// Time to the head of an answer; then 504. Not for requests that take their body as a stream or lift the deadline.
     pub request: Duration,
+    /// Time to the head of an answer beyond which a line is logged at WARN; not for requests without a deadline.
+    pub slow: Duration,
     /// Time for a request head to arrive, and for an idle connection to stay.
     pub head: Duration,
     /// Largest request head in bytes. The URL alone cannot be longer than 64 KiB.
@@ -45,6 +47,7 @@ impl Default for Limits {
         Limits {
             json: 8 << 20,
             request: Duration::from_secs(60),
+            slow: Duration::from_secs(1),
             head: Duration::from_secs(30),
             head_size: 128 << 10,
             stall: Duration::from_secs(30),

@@ -16,6 +16,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use std::{error::Error as _, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 /// Whose server certificates are believed.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +41,7 @@ pub struct ClientOptions {
     /// Whole time of a call, retries included. Streams are bounded by `stall` instead.
     pub deadline: Duration,
     pub connect: Duration,
-    /// Longest wait for the next piece of an answer.
+    /// Longest standstill of a body in either direction.
     pub stall: Duration,
     /// Further tries of a call that may be repeated.
     pub retries: u32,
@@ -83,7 +84,6 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls_config(&options)?)
             .connect_timeout(options.connect)
-            .read_timeout(options.stall)
             // Below the server's own limit for idle connections, so that a request never meets a closing one.
             .pool_idle_timeout(Duration::from_secs(20))
             .redirect(reqwest::redirect::Policy::none())
@@ -224,7 +224,7 @@ impl Call {
         self
     }
 
-    /// A body sent as it is made; such a call is never repeated and its deadline covers only the answer's head after the last piece.
+    /// A body sent as it is made. Such a call is never repeated; its deadline is for the answer after the last piece.
     pub fn stream(mut self, stream: impl Stream<Item = Result<Bytes>> + Send + Sync + 'static, length: Option<u64>) -> Call {
         self.body = Payload::Stream { stream: Box::pin(stream), length };
         self
@@ -269,9 +269,21 @@ impl Call {
                 if let Some(n) = length {
                     self.headers.insert(hyper::header::CONTENT_LENGTH, HeaderValue::from(n));
                 }
-                // The sending may take hours; only after it the peer owes us an answer. reqwest's read timeout starts there.
-                let body = reqwest::Body::wrap_stream(stream.map_err(|e| e.to_string()));
-                self.try_once(body).await.map_err(|f| f.error)
+                // The sending may take hours, so it is bounded by its pace: every piece handed over starts the clock anew, and the last
+                // one starts the wait for the answer.
+                let pace = Arc::new(Notify::new());
+                let told = pace.clone();
+                let stream = stream.map_err(|e| e.to_string()).inspect(move |_| told.notify_one());
+                let sending = self.try_once(reqwest::Body::wrap_stream(stream));
+                let mut sending = std::pin::pin!(sending);
+                loop {
+                    let wait = self.client.options.stall.max(self.deadline);
+                    tokio::select! {
+                        outcome = &mut sending => return outcome.map_err(|f| f.error),
+                        () = pace.notified() => {}
+                        () = tokio::time::sleep(wait) => return Err(err!(Timeout, "{} did not answer in time", host(&self.url))),
+                    }
+                }
             }
             Payload::Bytes(bytes) => {
                 let until = tokio::time::Instant::now() + self.deadline;
@@ -304,6 +316,7 @@ impl Call {
                 host: host(&self.url).to_string(),
                 limit: self.client.options.answer,
                 left: self.deadline,
+                stall: self.client.options.stall,
                 inner: answer,
             }),
             Err(e) => {
@@ -331,6 +344,7 @@ pub struct Answer {
     host: String,
     limit: usize,
     left: Duration,
+    stall: Duration,
 }
 
 impl std::fmt::Debug for Answer {
@@ -351,6 +365,14 @@ impl Answer {
     /// Length of the body in bytes when the service named it.
     pub fn length(&self) -> Option<u64> {
         self.header("content-length").and_then(|t| t.parse().ok())
+    }
+
+    pub(crate) async fn upgrade(self) -> Result<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> {
+        if self.status != 101 {
+            return Err(err!(BadGateway, "{} gave an answer that cannot be read", self.host)
+                .with_context(format!("status {}, not 101", self.status)));
+        }
+        self.inner.upgrade().await.map_err(|e| err!(BadGateway, "cannot reach {}", self.host).with_context(chain(&e)))
     }
 
     /// The JSON body; null when it is empty.
@@ -383,14 +405,22 @@ impl Answer {
         tokio::time::timeout(left, read).await.map_err(|_| err!(Timeout, "{} did not answer in time", host))?
     }
 
-    /// The body as it comes, without a deadline for the whole.
+    /// The body as it comes, without a deadline for the whole; a standstill ends it.
     pub fn stream(self) -> impl Stream<Item = Result<Bytes>> + Send + Unpin + 'static {
-        let host = self.host;
-        self.inner.bytes_stream().map_err(move |e| {
-            let error =
-                if e.is_timeout() { err!(Timeout, "{} did not answer in time", host) } else { err!(BadGateway, "cannot reach {}", host) };
-            error.with_context(chain(&e))
-        })
+        let (host, stall) = (self.host, self.stall);
+        let pieces = futures_util::stream::unfold(Some(self.inner), move |state| {
+            let host = host.clone();
+            async move {
+                let mut inner = state?;
+                match tokio::time::timeout(stall, inner.chunk()).await {
+                    Ok(Ok(None)) => None,
+                    Ok(Ok(Some(piece))) => Some((Ok(piece), Some(inner))),
+                    Ok(Err(e)) => Some((Err(err!(BadGateway, "cannot reach {}", host).with_context(chain(&e))), None)),
+                    Err(_) => Some((Err(err!(Timeout, "{} did not answer in time", host)), None)),
+                }
+            }
+        });
+        Box::pin(pieces)
     }
 }
 

@@ -35,7 +35,6 @@ pub(crate) struct Conn {
     pub client_name: Option<Arc<str>>,
 }
 
-const SLOW: Duration = Duration::from_secs(1);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(crate) async fn handle(app: &Arc<App>, conn: &Conn, request: hyper::Request<Incoming>) -> hyper::Response<Outgoing> {
@@ -54,10 +53,11 @@ pub(crate) async fn handle(app: &Arc<App>, conn: &Conn, request: hyper::Request<
     let method = head.method.clone();
     let mut route = None;
     let mut lang = Lang::En;
+    let untimed = Arc::new(AtomicBool::new(false));
     let result = if cors.is_some() && method == Method::OPTIONS {
         Ok(Response::new(StatusCode::NO_CONTENT))
     } else {
-        inner(app, conn, head, body, &id, &mut lang, &mut route).instrument(span.clone()).await
+        inner(app, conn, head, body, &id, &untimed, &mut lang, &mut route).instrument(span.clone()).await
     };
     let _in_span = span.enter();
 
@@ -87,7 +87,7 @@ pub(crate) async fn handle(app: &Arc<App>, conn: &Conn, request: hyper::Request<
         None => ("", &app.mounts[app.mounts.len() - 1].unmatched),
     };
     route.stats.record(status, took);
-    if took > SLOW && !matches!(response.body, Outgoing::Stream { .. }) {
+    if took > app.limits.slow && !untimed.load(Relaxed) {
         tracing::warn!(service, %method, route = route.pattern, status, ms = took.as_millis() as u64, "slow request");
     } else {
         tracing::debug!(service, %method, route = route.pattern, status, us = took.as_micros() as u64, peer = ?conn.peer, "request");
@@ -102,9 +102,10 @@ pub(crate) async fn handle(app: &Arc<App>, conn: &Conn, request: hyper::Request<
 async fn inner(
     app: &Arc<App>,
     conn: &Conn,
-    head: hyper::http::request::Parts,
+    mut head: hyper::http::request::Parts,
     body: Incoming,
     id: &Arc<str>,
+    untimed: &Arc<AtomicBool>,
     lang: &mut Lang,
     found: &mut Option<(Arc<str>, Arc<Route>)>,
 ) -> Reply {
@@ -135,7 +136,6 @@ async fn inner(
     }
 
     let forwarded = head.headers.get("x-forwarded-for").and_then(|v| v.to_str().ok());
-    let untimed = Arc::new(AtomicBool::new(false));
     let request = Request {
         peer: app.client_ip(conn.peer, forwarded),
         method: head.method,
@@ -151,12 +151,13 @@ async fn inner(
         body,
         bounds: Bounds { json: app.limits.json, stall: app.limits.stall },
         untimed: untimed.clone(),
+        upgrade: head.extensions.remove(),
     };
 
     // Reading stops when the client hangs up. Changing does not: a handler cut between its transaction and what follows would leave the
     // follow-up to recovery for no reason, so it runs as a task of its own.
     let detached = !(request.method.is_safe());
-    let limit = app.limits.request;
+    let (limit, untimed) = (app.limits.request, untimed.clone());
     let work = async move {
         let _place = place;
         // Panics: this request fails, the process lives. The hook has printed where.

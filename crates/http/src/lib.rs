@@ -34,6 +34,7 @@ mod router;
 mod server;
 mod stats;
 mod tls;
+pub mod tunnel;
 
 pub use app::{App, Limits};
 pub use body::ByteStream;
@@ -50,3 +51,4 @@ pub use response::{JSON_TYPE, Response};
 pub use router::{BoxFuture, Handler, Reply, Router};
 pub use server::{Server, Serving};
 pub use tls::{ClientCerts, Tls};
+pub use tunnel::{Message, Tunnel, WebSocket};

@@ -48,6 +48,7 @@ pub struct Request {
     pub(crate) body: Body,
     pub(crate) bounds: Bounds,
     pub(crate) untimed: Arc<AtomicBool>,
+    pub(crate) upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
 
 impl Request {
@@ -78,6 +79,7 @@ impl Request {
             body: Body::Bytes(body.into()),
             bounds: Bounds { json: 8 << 20, stall: Duration::from_secs(30) },
             untimed: Arc::new(AtomicBool::new(false)),
+            upgrade: None,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The resource engine's question to the policies.
 
 use arc_swap::ArcSwap;
-use auth::{Bindings, Decision};
+use auth::Bindings;
 use base::{Caller, Clock, Scope};
 use resource::{Ask, Gate};
 use std::{net::IpAddr, sync::Arc};
@@ -18,20 +18,16 @@ impl PolicyGate {
     }
 }
 
-/// An allow that reaches only rows with certain tags is none here: the engine asks before it has a row.
-fn plain(decision: Option<Decision>) -> Option<Scope> {
-    decision.filter(|d| d.filters.is_empty()).map(|d| d.scope)
-}
-
+// An allow that reaches only rows with certain tags is none here: the engine asks before it has a row.
 impl Gate for PolicyGate {
     fn widest(&self, caller: &Caller, peer: Option<IpAddr>, ask: &Ask<'_>) -> Scope {
         let set = self.bindings.load().of(caller, peer, self.clock.now());
-        plain(set.decide(ask.service, ask.resource, ask.action, ask.extra)).unwrap_or(Scope::None)
+        set.decide_plain(ask.service, ask.resource, ask.action, ask.extra).unwrap_or(Scope::None)
     }
 
     fn allows(&self, caller: &Caller, peer: Option<IpAddr>, ask: &Ask<'_>, scope: Scope) -> bool {
         let set = self.bindings.load().of(caller, peer, self.clock.now());
-        plain(set.allows(scope, ask.service, ask.resource, ask.action, ask.extra)).is_some()
+        set.allows_plain(scope, ask.service, ask.resource, ask.action, ask.extra)
     }
 }
 

@@ -105,7 +105,7 @@ async fn two_services_one_process_ready_then_drained_before_workers() {
         "image",
         Router::new().get("/images", |_| async { Ok(Response::text("[]")) }),
     );
-    let mut server = Server::new(app);
+    let mut server = Server::new(app.limits(http::Limits { slow: LONG, ..Default::default() }));
     let url = format!("http://{}", server.bind("127.0.0.1:0", None).await.unwrap());
     let running = tokio::spawn(process.clone().run(vec![server]));
     let client = Client::new(ClientOptions { retries: 0, ..ClientOptions::default() }).unwrap();

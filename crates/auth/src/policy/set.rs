@@ -10,6 +10,11 @@ use std::{fmt, sync::Arc};
 /// Scopes a policy can be for, wide to narrow.
 const WIDE_TO_NARROW: [Scope; 4] = [Scope::System, Scope::Domain, Scope::Project, Scope::User];
 
+/// The scopes whose policies count in a check at one, widest first.
+fn counting_for(scope: Scope) -> impl Iterator<Item = Scope> {
+    WIDE_TO_NARROW.into_iter().filter(move |s| *s >= scope && (scope != Scope::User || matches!(s, Scope::System | Scope::User)))
+}
+
 /// Policies by scope.
 #[derive(Clone, Debug, Default)]
 pub struct PolicySet {
@@ -63,10 +68,22 @@ impl PolicySet {
 
     /// Whether a request is allowed at a scope, by that scope's policies or a wider one's.
     pub fn allows(&self, scope: Scope, service: &str, resource: &str, action: &str, extra: &[&str]) -> Option<Decision> {
-        WIDE_TO_NARROW
-            .into_iter()
-            .filter(|s| *s >= scope && (scope != Scope::User || matches!(s, Scope::System | Scope::User)))
-            .find_map(|s| self.decide_at(s, service, resource, action, extra))
+        counting_for(scope).find_map(|s| self.decide_at(s, service, resource, action, extra))
+    }
+
+    /// Like [`PolicySet::decide`] for who cannot look at rows: an allow on a condition of tags counts as none, and does not hide a narrower one
+    /// without.
+    pub fn decide_plain(&self, service: &str, resource: &str, action: &str, extra: &[&str]) -> Option<Scope> {
+        WIDE_TO_NARROW.into_iter().find(|scope| self.plain_at(*scope, service, resource, action, extra))
+    }
+
+    /// Like [`PolicySet::allows`], in the same way.
+    pub fn allows_plain(&self, scope: Scope, service: &str, resource: &str, action: &str, extra: &[&str]) -> bool {
+        counting_for(scope).any(|s| self.plain_at(s, service, resource, action, extra))
+    }
+
+    fn plain_at(&self, scope: Scope, service: &str, resource: &str, action: &str, extra: &[&str]) -> bool {
+        self.at(scope).any(|p| p.filter.is_empty() && p.allows(service, resource, action, extra))
     }
 
     /// The scope a list or create works with: the one asked for when it is allowed, else 403; without a wish the widest.
@@ -179,6 +196,10 @@ mod tests {
         let open = set(&[(Scope::Project, tagged("dev")), (Scope::Project, json!({"a": "allow"}))]);
         assert_eq!(open.decide("a", "b", "list", &[]).unwrap().filters.len(), 0);
         assert_eq!(open.decide("x", "b", "list", &[]).unwrap().filters.len(), 1);
+        assert_eq!((open.decide_plain("a", "b", "list", &[]), open.decide_plain("x", "b", "list", &[])), (Some(Scope::Project), None));
+        let wide = set(&[(Scope::System, tagged("dev")), (Scope::Project, json!({"a": "allow"}))]);
+        assert_eq!(wide.decide_plain("a", "b", "list", &[]), Some(Scope::Project), "a condition at a wider scope hides nothing");
+        assert!(wide.allows_plain(Scope::Project, "a", "b", "list", &[]) && !wide.allows_plain(Scope::Domain, "a", "b", "list", &[]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Clients that are broken, slow or hostile.
 
-use crate::{Bench, LONG, client, echo, read_all, until};
+use crate::{Bench, LONG, client, echo, read_all, relaxed, until};
 use bytes::Bytes;
 use http::{Limits, Request, Response, Router};
 use std::{sync::Arc, time::Duration};
@@ -16,7 +16,7 @@ fn router() -> Router {
 #[tokio::test]
 async fn requests_that_are_no_requests() {
     let _log = Watch::start();
-    let b = Bench::start(router(), Limits { head_size: 16 << 10, ..Limits::default() }).await;
+    let b = Bench::start(router(), Limits { head_size: 16 << 10, ..relaxed() }).await;
     let get = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{more}\r\n");
     let check = |request: String, status: u16| {
         let b = &b;
@@ -58,7 +58,7 @@ async fn requests_that_are_no_requests() {
 #[tokio::test]
 async fn bodies_that_are_too_large_by_word_or_by_deed() {
     let _log = Watch::start();
-    let b = Bench::start(router(), Limits { json: 1000, ..Limits::default() }).await;
+    let b = Bench::start(router(), Limits { json: 1000, ..relaxed() }).await;
     let announced =
         "POST /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n{";
     let answer = b.raw(announced.as_bytes()).await;
@@ -75,7 +75,7 @@ async fn bodies_that_are_too_large_by_word_or_by_deed() {
 #[tokio::test]
 async fn slow_heads_and_slow_bodies_are_let_go() {
     let log = Watch::start();
-    let b = Bench::start(router(), Limits { head: SHORT, stall: SHORT, ..Limits::default() }).await;
+    let b = Bench::start(router(), Limits { head: SHORT, stall: SHORT, ..relaxed() }).await;
     // Half a head: the connection is closed without or with an error answer, but closed.
     let mut stream = TcpStream::connect(b.addr).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHos").await.unwrap();
@@ -117,7 +117,7 @@ async fn a_client_that_never_reads_is_let_go() {
             Ok(Response::stream("application/octet-stream".parse().unwrap(), None, pieces))
         }
     });
-    let b = Bench::start(router, Limits { stall: SHORT, ..Limits::default() }).await;
+    let b = Bench::start(router, Limits { stall: SHORT, ..relaxed() }).await;
     let mut stream = TcpStream::connect(b.addr).await.unwrap();
     stream.write_all(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     tokio::time::timeout(LONG, told.recv()).await.expect("the stream is dropped although the client stays");
@@ -136,7 +136,7 @@ async fn a_handler_that_takes_too_long_is_answered_for() {
             Ok(Response::text("news"))
         },
     );
-    let b = Bench::start(router, Limits { request: SHORT, ..Limits::default() }).await;
+    let b = Bench::start(router, Limits { request: SHORT, ..relaxed() }).await;
     let c = client();
     for call in [c.get(&b.url("/hangs")), c.post(&b.url("/hangs"))] {
         assert_eq!(call.send().await.err().unwrap().class(), base::Class::Timeout);
@@ -159,7 +159,7 @@ async fn more_at_once_than_allowed_is_refused_at_once() {
             Ok(Response::text("in"))
         }
     });
-    let b = Bench::start(router, Limits { running: 2, ..Limits::default() }).await;
+    let b = Bench::start(router, Limits { running: 2, ..relaxed() }).await;
     let c = client();
     let waiting: Vec<_> = (0..2).map(|_| tokio::spawn(c.get(&b.url("/wait")).send())).collect();
     until("two requests run", || b.metrics.text().contains("wolke_http_requests_running 2\n")).await;
@@ -175,7 +175,7 @@ async fn more_at_once_than_allowed_is_refused_at_once() {
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_and_are_served() {
     let _log = Watch::start();
-    let b = Bench::start(router(), Limits { connections: 2, ..Limits::default() }).await;
+    let b = Bench::start(router(), Limits { connections: 2, ..relaxed() }).await;
     let idle = [TcpStream::connect(b.addr).await.unwrap(), TcpStream::connect(b.addr).await.unwrap()];
     let url = b.url("/x");
     let third = tokio::spawn(async move { client().get(&url).send().await.map(|a| a.status) });

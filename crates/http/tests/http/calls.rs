@@ -1,7 +1,8 @@
 //! The client: deadlines, retries, errors with their class.
 
-use crate::{Bench, client, echo};
+use crate::{Bench, client, echo, relaxed};
 use base::{Class, Ctx, Lang, err};
+use futures_util::StreamExt;
 use http::{Client, ClientOptions, Limits, Method, Request, Response, Router};
 use serde_json::json;
 use std::{
@@ -21,7 +22,7 @@ async fn the_class_and_the_template_of_a_remote_error_survive() {
         .get("/named", |_| async { Err(err!(DuplicateName, "name {} is taken", "web-1")) })
         .get("/plain", |_| async { Ok(Response::text("go away").with_status(http::StatusCode::FORBIDDEN)) })
         .get("/moved", |_| async { Ok(Response::text("").with_status(http::StatusCode::FOUND).with_header("location", "/named")) });
-    let b = Bench::start(router, Limits::default()).await;
+    let b = Bench::start(router, relaxed()).await;
     let c = client();
     let e = c.get(&b.url("/named")).send().await.err().unwrap();
     assert_eq!((e.class(), e.template(), e.args()), (Class::DuplicateName, "name {} is taken", &["web-1".to_string()][..]));
@@ -41,7 +42,7 @@ async fn only_what_may_be_repeated_is_repeated() {
         let n = counted.fetch_add(1, SeqCst);
         async move { if n % 3 < 2 { Err(err!(BadGateway, "cannot reach {}", "db")) } else { Ok(Response::text("yes")) } }
     };
-    let b = Bench::start(Router::new().any(&[Method::GET, Method::POST], "/flaky", flaky), Limits::default()).await;
+    let b = Bench::start(Router::new().any(&[Method::GET, Method::POST], "/flaky", flaky), relaxed()).await;
     let c = Client::new(ClientOptions { retries: 2, ..ClientOptions::default() }).unwrap();
     assert_eq!(c.get(&b.url("/flaky")).send().await.unwrap().bytes(10).await.unwrap(), "yes");
     assert_eq!(calls.swap(0, SeqCst), 3);
@@ -78,7 +79,7 @@ async fn what_a_call_carries() {
         let both = json!({"seen": seen, "echo": echo(r).await?.body_bytes().map(|b| String::from_utf8_lossy(b).into_owned())});
         Ok(Response::json(&both))
     });
-    let b = Bench::start(router, Limits::default()).await;
+    let b = Bench::start(router, relaxed()).await;
     let ctx = Ctx { lang: Lang::Zh, ..Ctx::platform("req-1") };
     let call = client().put(&b.url("/x")).query("name", "a b&c").query_json(&json!({"filter": ["x", "y"], "details": false}));
     let got = call.token("tok").ctx(&ctx).json(&json!({"k": 1})).send().await.unwrap().json().await.unwrap();
@@ -95,8 +96,52 @@ async fn what_a_call_carries() {
 #[tokio::test]
 async fn an_answer_beyond_the_limit_is_not_read() {
     let _log = Watch::start();
-    let b = Bench::start(Router::new().get("/big", |_| async { Ok(Response::text("x".repeat(100_000))) }), Limits::default()).await;
+    let b = Bench::start(Router::new().get("/big", |_| async { Ok(Response::text("x".repeat(100_000))) }), relaxed()).await;
     let e = client().get(&b.url("/big")).send().await.unwrap().bytes(1000).await.unwrap_err();
     assert_eq!(e.class(), Class::BadGateway);
     b.serving.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_transfer_is_bounded_by_its_pace_and_not_by_its_length() {
+    let _log = Watch::start();
+    let piece = Duration::from_millis(100);
+    let slowly = move |n: usize| {
+        futures_util::stream::unfold(0, move |i| async move {
+            tokio::time::sleep(piece).await;
+            (i < n).then(|| (Ok(bytes::Bytes::from_static(b"x")), i + 1))
+        })
+    };
+    let router = Router::new()
+        .post("/in", |mut r: Request| async move {
+            let mut stream = r.stream();
+            let mut n = 0;
+            while let Some(piece) = stream.next().await {
+                n += piece?.len();
+            }
+            Ok(Response::text(n.to_string()))
+        })
+        .post("/deaf", |mut r: Request| async move {
+            let _held = r.stream();
+            std::future::pending().await
+        })
+        .get("/out", move |_| async move { Ok(Response::stream("text/plain".parse().unwrap(), None, slowly(20))) })
+        .get("/stuck", |_| async { Ok(Response::stream("text/plain".parse().unwrap(), None, futures_util::stream::pending())) });
+    let b = Bench::start(router, Limits { request: piece * 5, ..relaxed() }).await;
+    // Twenty pieces take twice as long as any single limit.
+    let c = Client::new(ClientOptions { deadline: piece * 10, stall: piece * 10, retries: 0, ..ClientOptions::default() }).unwrap();
+    let sent = c.post(&b.url("/in")).stream(slowly(20), None).send().await.unwrap().bytes(10).await.unwrap();
+    assert_eq!(sent, "20");
+    let mut stream = c.get(&b.url("/out")).send().await.unwrap().stream();
+    let mut n = 0;
+    while let Some(piece) = stream.next().await {
+        n += piece.unwrap().len();
+    }
+    assert_eq!(n, 20);
+    let endless = futures_util::stream::repeat_with(|| Ok(bytes::Bytes::from_static(&[0; 65536])));
+    let e = c.post(&b.url("/deaf")).stream(endless, None).send().await.err().unwrap();
+    assert_eq!(e.class(), Class::Timeout, "a peer that does not read");
+    let e = c.get(&b.url("/stuck")).send_any().await.unwrap().bytes(10).await.unwrap_err();
+    assert_eq!(e.class(), Class::Timeout, "a peer that does not write");
+    drop(b);
 }

@@ -4,6 +4,7 @@ mod abuse;
 mod calls;
 mod serving;
 mod tls;
+mod upgrades;
 
 use http::{App, Client, ClientOptions, Limits, Request, Response, Router, Server, Serving};
 use std::{net::SocketAddr, time::Duration};
@@ -15,6 +16,11 @@ use tokio::{
 
 /// Far beyond what anything here takes, also on a busy machine.
 pub const LONG: Duration = Duration::from_secs(60);
+
+/// The usual limits, but nothing is slow: a busy machine must not make a test fail.
+pub fn relaxed() -> Limits {
+    Limits { slow: LONG, ..Limits::default() }
+}
 
 pub struct Bench {
     pub addr: SocketAddr,

@@ -1,6 +1,6 @@
 //! What a well-behaved client sees.
 
-use crate::{Bench, LONG, client, echo, until};
+use crate::{Bench, LONG, client, echo, relaxed, until};
 use base::err;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 async fn routes_segments_query_and_bodies() {
     let _log = Watch::start();
     let router = Router::new().any(&[Method::GET, Method::POST], "/servers/{id}", echo).get("/files/{*rest}", echo);
-    let b = Bench::start(router, Limits::default()).await;
+    let b = Bench::start(router, relaxed()).await;
     let c = client();
 
     let got = c.get(&b.url("/servers/a%2Fb?tags.0.key=user%3Aenv&effective")).send().await.unwrap().json().await.unwrap();
@@ -61,7 +61,7 @@ async fn routes_segments_query_and_bodies() {
 #[tokio::test]
 async fn headers_every_answer_has() {
     let _log = Watch::start();
-    let b = Bench::start(Router::new().get("/x", echo), Limits::default()).await;
+    let b = Bench::start(Router::new().get("/x", echo), relaxed()).await;
     let c = client();
     for path in ["/x", "/nothing"] {
         let answer = c.get(&b.url(path)).header("x-request-id", "abc").send_any().await.unwrap();
@@ -89,7 +89,7 @@ async fn errors_in_two_families_and_two_languages() {
             assert!(r.segments().is_empty(), "before the future");
             async { Ok(Response::text("")) }
         });
-    let b = Bench::start(router, Limits::default()).await;
+    let b = Bench::start(router, relaxed()).await;
     let c = client();
 
     let answer = c.get(&b.url("/bad?lang=zh-CN")).send_any().await.unwrap();
@@ -130,7 +130,7 @@ async fn several_services_on_one_port_and_what_each_answers() {
         .mount("/image", "image", service("image"))
         .mount("/image/cache", "cache", service("cache"))
         .mount("/identity", "identity", own_version);
-    let b = Bench::app(app, metrics).await;
+    let b = Bench::app(app.limits(relaxed()), metrics).await;
     let c = client();
     let text = |path: &str| {
         let call = c.get(&b.url(path));
@@ -174,7 +174,7 @@ async fn several_services_on_one_port_and_what_each_answers() {
 async fn head_has_the_headers_of_get_and_no_body() {
     let _log = Watch::start();
     let router = Router::new().get("/x", |_| async { Ok(Response::text("twelve bytes").with_header("x-extra", "1")) });
-    let b = Bench::start(router, Limits::default()).await;
+    let b = Bench::start(router, relaxed()).await;
     let answer = client().call(Method::HEAD, &b.url("/x")).send().await.unwrap();
     assert_eq!((answer.header("x-extra"), answer.length()), (Some("1"), Some(12)));
     assert!(answer.bytes(100).await.unwrap().is_empty());
@@ -203,7 +203,7 @@ async fn streams_both_ways() {
             Ok(Response::stream("text/plain".parse().unwrap(), None, futures_util::stream::iter(pieces)))
         });
     // Streams are not held to the limit of JSON bodies.
-    let b = Bench::start(router, Limits { json: 1000, ..Limits::default() }).await;
+    let b = Bench::start(router, Limits { json: 1000, ..relaxed() }).await;
     let c = client();
     let body = futures_util::stream::iter((0..PIECES).map(|_| Ok(Bytes::from(vec![7u8; 10_000]))));
     let counted = c.post(&b.url("/count")).stream(body, Some(PIECES as u64 * 10_000)).send().await.unwrap().bytes(20).await.unwrap();
@@ -261,7 +261,7 @@ async fn an_orderly_end_finishes_what_runs() {
             }
         })
         .get("/never", |_| std::future::pending());
-    let b = Bench::start(router, Limits { drain: Duration::from_secs(2), ..Limits::default() }).await;
+    let b = Bench::start(router, Limits { drain: Duration::from_secs(2), ..relaxed() }).await;
     let c = client();
     let slow = c.get(&b.url("/slow"));
     let request = tokio::spawn(async move { slow.send().await.unwrap().bytes(10).await.unwrap() });
@@ -299,7 +299,7 @@ async fn a_change_goes_on_when_its_client_hangs_up_and_a_read_does_not() {
             Ok(Response::text(""))
         }
     };
-    let b = Bench::start(Router::new().any(&[Method::GET, Method::POST], "/work", work), Limits::default()).await;
+    let b = Bench::start(Router::new().any(&[Method::GET, Method::POST], "/work", work), relaxed()).await;
     for method in [Method::GET, Method::POST] {
         let call = client().call(method, &b.url("/work"));
         let request = tokio::spawn(call.send());
@@ -320,7 +320,7 @@ async fn browsers_of_named_origins_only() {
     let _log = Watch::start();
     let metrics = Metrics::default();
     let app = App::new(metrics.clone()).mount("/", "test", Router::new().get("/x", echo)).cors(vec!["https://console.example".into()]);
-    let b = Bench::app(app, metrics).await;
+    let b = Bench::app(app.limits(relaxed()), metrics).await;
     let c = client();
     let preflight = c.call(Method::OPTIONS, &b.url("/x")).header("origin", "https://console.example").send().await.unwrap();
     assert_eq!(preflight.status, 204);
@@ -329,5 +329,20 @@ async fn browsers_of_named_origins_only() {
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://console.example"));
     let answer = c.get(&b.url("/x")).header("origin", "https://evil.example").send().await.unwrap();
     assert_eq!(answer.header("access-control-allow-origin"), None);
+    b.serving.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_logged_once() {
+    let log = Watch::start();
+    let router = Router::new().get("/x", |_| async { Ok(Response::text("")) }).get("/poll", |r: Request| async move {
+        r.lift_deadline();
+        Ok(Response::text(""))
+    });
+    let b = Bench::start(router, Limits { slow: Duration::ZERO, ..relaxed() }).await;
+    client().get(&b.url("/x?secret=1")).send().await.unwrap();
+    client().get(&b.url("/poll")).send().await.unwrap();
+    assert!(log.lines().len() == 1 && !log.lines()[0].contains("secret"), "{:?}", log.lines());
+    log.expect("route=\"/x\"");
     b.serving.stop().await;
 }
