@@ -36,7 +36,12 @@ impl Files {
     pub fn open(dir: &Path) -> Result<Files> {
         let taps = dir.join("taps");
         DirBuilder::new().recursive(true).mode(0o700).create(&taps).map_err(failed(&taps))?;
-        Ok(Files { dir: dir.to_path_buf() })
+        Ok(Files { dir: dir.canonicalize().map_err(failed(dir))? })
+    }
+
+    /// The directory, by its one absolute path without links.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Only one process at a time may work on a directory. Held until dropped, also by a crash.

@@ -78,9 +78,11 @@ impl Drop for Answering {
 }
 
 impl Inner {
-    fn open(config: Config) -> Result<(Inner, File)> {
+    fn open(mut config: Config) -> Result<(Inner, File)> {
         config.check()?;
         let files = Files::open(&config.data_dir)?;
+        // One directory is one owner, by whatever path it was named.
+        config.data_dir = files.dir().to_path_buf();
         let lock = files.lock()?;
         let inner = Inner {
             daemons: Daemons::new(files.ovs(), config.switch),

@@ -258,6 +258,13 @@ fn down_leaves_nothing() {
             assert_eq!(traces(), before, "after {killed:?} was killed");
             assert!(!dir.exists());
         }
+        // By another path to the same directory.
+        let network = OvsNetwork::start(config.clone()).unwrap();
+        apply_and_plug(&network, &net(), &guests(&[5])).await.unwrap();
+        drop(network);
+        std::os::unix::fs::symlink(&dir, lab.path("link")).unwrap();
+        host_net::down(Config::new(lab.path("link"))).await.unwrap();
+        assert_eq!(traces(), before);
         // Not even when somebody removed the directory first.
         let network = OvsNetwork::start(config.clone()).unwrap();
         apply_and_plug(&network, &net(), &guests(&[5, 6])).await.unwrap();
