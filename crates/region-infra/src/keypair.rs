@@ -112,7 +112,12 @@ fn read(line: &str) -> Result<(&'static str, String)> {
         "ssh-ed25519" => "ED25519",
         n if n.starts_with("ecdsa-sha2-") => "ECDSA",
         other => {
-            return Err(err!(InputParameter, "public_key: {} is not one of {}", other, "ssh-rsa, ssh-ed25519, ecdsa-sha2-nistp256/384/521"));
+            return Err(err!(
+                InputParameter,
+                "public_key: {} is not one of {}",
+                other,
+                "ssh-rsa, ssh-ed25519, ecdsa-sha2-nistp256/384/521"
+            ));
         }
     };
     if line.lines().count() != 1 || line.len() > 16_384 {

@@ -21,7 +21,8 @@ pub struct Wish {
 pub async fn allocate(tx: &mut Tx, network: &Row, wish: &Wish) -> Result<Ipv4Addr> {
     let full = || err!(InsufficientResource, "network {} has no free address left; use another network or widen its range", network.name());
     // The counter both refuses an overdrawn network and makes allocators of one network queue up behind each other.
-    let room = Cond::eq("id", network.id()).and(Cond::eq("deleted", false)).and(Cond::Fits { used: "used".into(), add: 1, cap: "size".into() });
+    let room =
+        Cond::eq("id", network.id()).and(Cond::eq("deleted", false)).and(Cond::Fits { used: "used".into(), add: 1, cap: "size".into() });
     if tx.update("networks", room, vec![add("used", 1)]).await? == 0 {
         return Err(full());
     }
@@ -39,14 +40,26 @@ pub async fn allocate(tx: &mut Tx, network: &Row, wish: &Wish) -> Result<Ipv4Add
     if !wish.address.is_empty() {
         let wanted = crate::range::address("address", &wish.address)?;
         if !range.contains(wanted) {
-            return Err(err!(InputParameter, "address: {} lies outside network {} ({} to {})", wanted, network.name(), Ipv4Addr::from(range.start), Ipv4Addr::from(range.end)));
+            return Err(err!(
+                InputParameter,
+                "address: {} lies outside network {} ({} to {})",
+                wanted,
+                network.name(),
+                Ipv4Addr::from(range.start),
+                Ipv4Addr::from(range.end)
+            ));
         }
         let n = u32::from(wanted);
         if !taken.contains(&n) && (wish.reserved || !aside.contains(&n)) {
             return Ok(wanted);
         }
         if wish.exactly || wish.reserved {
-            return Err(err!(InsufficientResource, "address {} of network {} is taken; choose another or leave it out", wanted, network.name()));
+            return Err(err!(
+                InsufficientResource,
+                "address {} of network {} is taken; choose another or leave it out",
+                wanted,
+                network.name()
+            ));
         }
     }
     taken.extend(aside);
@@ -99,7 +112,8 @@ mod tests {
     #[test]
     fn policies() {
         let range = Range { start: 10, end: 13, mask: 24 };
-        let check = |taken: &[u32], policy, want| assert_eq!(pick(&range, &taken.iter().copied().collect(), policy, 2), want, "{policy} {taken:?}");
+        let check =
+            |taken: &[u32], policy, want| assert_eq!(pick(&range, &taken.iter().copied().collect(), policy, 2), want, "{policy} {taken:?}");
         check(&[], "stepdown", Some(13));
         check(&[13], "stepdown", Some(12));
         check(&[], "stepup", Some(10));

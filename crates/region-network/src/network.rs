@@ -36,7 +36,10 @@ impl NetworkHooks {
 
     /// No two networks of a VPC may share an address. Checked in the transaction, behind a lock on the wire.
     async fn alone(&self, tx: &mut Tx, row: &Row, range: &Range) -> Result<()> {
-        let wire = tx.get::<api_compute::Wire>(row.text("wire_id")).await?.ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "wire", row.text("wire_id")))?;
+        let wire = tx
+            .get::<api_compute::Wire>(row.text("wire_id"))
+            .await?
+            .ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "wire", row.text("wire_id")))?;
         // Taking the VPC's row makes creators of networks in one VPC queue up; the check below then sees all of them.
         tx.lock("vpcs", Cond::eq("id", wire.vpc_id.as_str())).await?;
         let wires = Select::from("wires").column("id", Cell::Text).filter(Cond::eq("vpc_id", wire.vpc_id.as_str()));
@@ -151,13 +154,24 @@ impl Hooks for NetworkHooks {
             }
             let mut db = &op.engine.db;
             let wires: HashMap<String, (String, String)> = db
-                .rows(&Select::from("wires").column("id", Cell::Text).column("vpc_id", Cell::Text).column("zone_id", Cell::Text).filter(Cond::is_in("id", page.ids("wire_id"))))
+                .rows(
+                    &Select::from("wires")
+                        .column("id", Cell::Text)
+                        .column("vpc_id", Cell::Text)
+                        .column("zone_id", Cell::Text)
+                        .filter(Cond::is_in("id", page.ids("wire_id"))),
+                )
                 .await?
                 .into_iter()
                 .map(|r| (r[0].as_str().to_string(), (r[1].as_str().to_string(), r[2].as_str().to_string())))
                 .collect();
             let vpcs: HashMap<String, String> = db
-                .rows(&Select::from("vpcs").column("id", Cell::Text).column("name", Cell::Text).filter(Cond::is_in("id", wires.values().map(|(v, _)| v.as_str()))))
+                .rows(
+                    &Select::from("vpcs")
+                        .column("id", Cell::Text)
+                        .column("name", Cell::Text)
+                        .filter(Cond::is_in("id", wires.values().map(|(v, _)| v.as_str()))),
+                )
                 .await?
                 .into_iter()
                 .map(|r| (r[0].as_str().to_string(), r[1].as_str().to_string()))
@@ -185,8 +199,18 @@ impl Hooks for NetworkHooks {
                 page.add(i, "ports_used", nics + reserved);
                 page.add(i, "total", nics + reserved);
                 for key in [
-                    "vnics6", "bm_vnics", "lb_vnics", "eip_vnics", "group_vnics", "reserve_vnics6", "rds_vnics", "nat_vnics", "bm_reused_vnics", "networkinterface_vnics",
-                    "ports6_used", "total6",
+                    "vnics6",
+                    "bm_vnics",
+                    "lb_vnics",
+                    "eip_vnics",
+                    "group_vnics",
+                    "reserve_vnics6",
+                    "rds_vnics",
+                    "nat_vnics",
+                    "bm_reused_vnics",
+                    "networkinterface_vnics",
+                    "ports6_used",
+                    "total6",
                 ] {
                     page.add(i, key, 0);
                 }
@@ -208,13 +232,19 @@ async fn used(op: &Op<'_>, ids: Vec<String>) -> Result<HashMap<String, i64>> {
 }
 
 async fn count(op: &Op<'_>, table: &'static str, ids: Vec<String>) -> Result<HashMap<String, i64>> {
-    let select = Select::from(table).column("network_id", Cell::Text).pick(Pick::Count).filter(Cond::is_in("network_id", ids)).group_by("network_id");
+    let select = Select::from(table)
+        .column("network_id", Cell::Text)
+        .pick(Pick::Count)
+        .filter(Cond::is_in("network_id", ids))
+        .group_by("network_id");
     let mut db = &op.engine.db;
     Ok(db.rows(&select).await?.into_iter().map(|r| (r[0].as_str().to_string(), r[1].as_int().unwrap_or(0))).collect())
 }
 
 async fn addresses<R: Read>(reader: &mut R, network_id: &str) -> Result<Vec<Ipv4Addr>> {
-    let select = Select::from("guestnetworks").column("ip_addr", Cell::Text).filter(Cond::eq("network_id", network_id).and(Cond::eq("deleted", false)));
+    let select = Select::from("guestnetworks")
+        .column("ip_addr", Cell::Text)
+        .filter(Cond::eq("network_id", network_id).and(Cond::eq("deleted", false)));
     Ok(reader.rows(&select).await?.into_iter().filter_map(|r| r[0].as_str().parse().ok()).collect())
 }
 
@@ -275,12 +305,27 @@ fn reserve<'a>(_: &'a NetworkHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
                         if tx.exists("reservedips", Cond::eq("id", id.as_str())).await? {
                             continue;
                         }
-                        if tx.exists("guestnetworks", Cond::eq("network_id", row.id()).and(Cond::eq("ip_addr", address.to_string())).and(Cond::eq("deleted", false))).await? {
+                        if tx
+                            .exists(
+                                "guestnetworks",
+                                Cond::eq("network_id", row.id())
+                                    .and(Cond::eq("ip_addr", address.to_string()))
+                                    .and(Cond::eq("deleted", false)),
+                            )
+                            .await?
+                        {
                             return Err(err!(Conflict, "ips: {} is in use", address));
                         }
                         let fits = Cond::eq("id", row.id()).and(Cond::Fits { used: "used".into(), add: 1, cap: "size".into() });
                         tx.update("networks", fits, vec![store::add("used", 1)]).await?;
-                        let ip = ReservedIp { id, network_id: row.id().into(), ip_addr: address.to_string(), notes: notes.clone(), expired_at: None, created_at: tx.now() };
+                        let ip = ReservedIp {
+                            id,
+                            network_id: row.id().into(),
+                            ip_addr: address.to_string(),
+                            notes: notes.clone(),
+                            expired_at: None,
+                            created_at: tx.now(),
+                        };
                         tx.insert(&ip.to_row()).await?;
                     }
                     resource::audit(tx, op.ctx, row, "reserve_ip", format!("{wanted:?}")).await?;
@@ -306,7 +351,8 @@ fn release<'a>(_: &'a NetworkHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
             .db
             .tx(|tx| {
                 work(async move {
-                    let gone = tx.delete("reservedips", Cond::eq("network_id", row.id()).and(Cond::eq("ip_addr", address.as_str()))).await?;
+                    let gone =
+                        tx.delete("reservedips", Cond::eq("network_id", row.id()).and(Cond::eq("ip_addr", address.as_str()))).await?;
                     if gone == 0 {
                         return Err(err!(ResourceNotFound, "{} {} not found", "reservedip", address));
                     }
@@ -329,6 +375,7 @@ pub fn kinds() -> Vec<Kind> {
         .action(RESERVE, reserve)
         .action(RELEASE, release)
         .done();
-    let reserved = Kind::new::<ReservedIp, _>(&Arc::new(resource::NoHooks)).naming(Naming::Free).parent("network", "network_id").read_only().done();
+    let reserved =
+        Kind::new::<ReservedIp, _>(&Arc::new(resource::NoHooks)).naming(Naming::Free).parent("network", "network_id").read_only().done();
     vec![network, reserved]
 }

@@ -60,7 +60,8 @@ pub(crate) fn address(field: &str, text: &str) -> Result<Ipv4Addr> {
 
 /// Fills the fields a client may leave out: from `guest_ip_prefix`, gateway first, guests from the second to the third from the end.
 pub(crate) fn from_prefix(row: &mut Row, prefix: &str) -> Result<()> {
-    let net: Ipv4Net = prefix.parse().map_err(|_| err!(InputParameter, "guest_ip_prefix: {} is not a subnet as in 192.168.10.0/24", prefix))?;
+    let net: Ipv4Net =
+        prefix.parse().map_err(|_| err!(InputParameter, "guest_ip_prefix: {} is not a subnet as in 192.168.10.0/24", prefix))?;
     let net = net.trunc();
     if !(12..=29).contains(&net.prefix_len()) {
         return Err(err!(InputParameter, "guest_ip_prefix: {} must be between /12 and /29", prefix));
@@ -87,10 +88,16 @@ pub(crate) fn check(row: &Row) -> Result<Range> {
             return Err(err!(InputParameter, "guest_gateway: {} lies outside the subnet {}", gateway, net));
         }
         if range.contains(gateway) {
-            return Err(err!(InputParameter, "guest_gateway: {} lies inside the range guests get addresses of; move guest_ip_start or guest_ip_end", gateway));
+            return Err(err!(
+                InputParameter,
+                "guest_gateway: {} lies inside the range guests get addresses of; move guest_ip_start or guest_ip_end",
+                gateway
+            ));
         }
     }
-    for (field, bad) in [("guest_ip_start", range.start == u32::from(net.network())), ("guest_ip_end", range.end == u32::from(net.broadcast()))] {
+    for (field, bad) in
+        [("guest_ip_start", range.start == u32::from(net.network())), ("guest_ip_end", range.end == u32::from(net.broadcast()))]
+    {
         if bad {
             return Err(err!(InputParameter, "{}: {} is the subnet's own or broadcast address", field, row.text(field)));
         }
@@ -160,7 +167,10 @@ mod tests {
     fn prefix() {
         let mut row = network("", "", 0, "");
         from_prefix(&mut row, "192.168.10.0/24").unwrap();
-        assert_eq!((row.text("guest_gateway"), row.text("guest_ip_start"), row.text("guest_ip_end")), ("192.168.10.1", "192.168.10.2", "192.168.10.253"));
+        assert_eq!(
+            (row.text("guest_gateway"), row.text("guest_ip_start"), row.text("guest_ip_end")),
+            ("192.168.10.1", "192.168.10.2", "192.168.10.253")
+        );
         assert!(from_prefix(&mut row, "192.168.10.0/31").is_err());
         assert!(from_prefix(&mut row, "banana").is_err());
     }

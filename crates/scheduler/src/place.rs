@@ -69,14 +69,25 @@ pub enum Refusal {
     NotPreferred,
     Zone,
     Architecture(String),
-    Cpu { free: i64 },
-    Memory { free: i64 },
+    Cpu {
+        free: i64,
+    },
+    Memory {
+        free: i64,
+    },
     /// No storage for the disk at this position, of this many MiB; the most any fitting storage has.
-    Storage { disk: usize, free: i64 },
+    Storage {
+        disk: usize,
+        free: i64,
+    },
     /// The network of the interface at this position is not on any of its wires.
-    Network { nic: usize },
+    Network {
+        nic: usize,
+    },
     /// No address is left for the interface at this position.
-    Addresses { nic: usize },
+    Addresses {
+        nic: usize,
+    },
 }
 
 impl Refusal {
@@ -142,7 +153,8 @@ impl Outcome {
             *by_reason.entry(refusal.class()).or_default() += 1;
         }
         let summary: Vec<String> = by_reason.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
-        let named: Vec<String> = self.refusals.iter().take(NAMED).map(|(host, refusal)| format!("{host}: {}", refusal.text(request))).collect();
+        let named: Vec<String> =
+            self.refusals.iter().take(NAMED).map(|(host, refusal)| format!("{host}: {}", refusal.text(request))).collect();
         let more = if self.refusals.len() > NAMED { format!("; and {} more", self.refusals.len() - NAMED) } else { String::new() };
         format!("{} hosts, {} ({}{more})", self.refusals.len(), summary.join(", "), named.join("; "))
     }
@@ -219,7 +231,8 @@ fn admit(snapshot: &Snapshot, host: &HostView, r: &Request) -> Result<(), Refusa
 /// The emptier after placement the better: spreads load, keeps room for large servers everywhere.
 fn score(host: &HostView, r: &Request) -> i64 {
     let share = |free: i64, all: i64| if all > 0 { free.max(0) * 1000 / all } else { 0 };
-    share(host.cpu_capacity - host.cpu_commit - r.vcpu_count, host.cpu_capacity) + share(host.mem_capacity - host.mem_commit - r.vmem_size, host.mem_capacity)
+    share(host.cpu_capacity - host.cpu_commit - r.vcpu_count, host.cpu_capacity)
+        + share(host.mem_capacity - host.mem_commit - r.vmem_size, host.mem_capacity)
 }
 
 /// A storage for each disk: the one with most room left, counting the disks already put there.
@@ -233,7 +246,12 @@ fn storages(host: &HostView, r: &Request) -> Result<Vec<String>, Refusal> {
                 && (disk.backend.is_empty() || s.storage_type == disk.backend)
                 && (disk.medium.is_empty() || s.medium == disk.medium)
         };
-        let best = host.storages.iter().filter(fits).map(|s| (s.free - taken(&s.id), s)).max_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.id.cmp(&a.1.id)));
+        let best = host
+            .storages
+            .iter()
+            .filter(fits)
+            .map(|s| (s.free - taken(&s.id), s))
+            .max_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.id.cmp(&a.1.id)));
         match best {
             Some((free, storage)) if free >= disk.size => out.push(storage.id.clone()),
             other => return Err(Refusal::Storage { disk: i, free: other.map_or(0, |(free, _)| free.max(0)) }),
@@ -266,7 +284,9 @@ fn networks(snapshot: &Snapshot, host: &HostView, r: &Request) -> Result<Vec<Str
             })
         };
         // Networks marked for it come first; then the one with most room.
-        let best = reachable().filter(|n| n.free - taken(&n.id) > 0).max_by(|a, b| (a.auto, a.free).cmp(&(b.auto, b.free)).then_with(|| b.id.cmp(&a.id)));
+        let best = reachable()
+            .filter(|n| n.free - taken(&n.id) > 0)
+            .max_by(|a, b| (a.auto, a.free).cmp(&(b.auto, b.free)).then_with(|| b.id.cmp(&a.id)));
         match best {
             Some(net) => out.push(net.id.clone()),
             None if reachable().next().is_some() => return Err(Refusal::Addresses { nic }),
@@ -291,7 +311,13 @@ mod tests {
             online: true,
             cpu_capacity: 64,
             mem_capacity: 8192,
-            storages: vec![StorageView { id: format!("s-{id}"), storage_type: "local".into(), medium: "ssd".into(), free: 20_480, usable: true }],
+            storages: vec![StorageView {
+                id: format!("s-{id}"),
+                storage_type: "local".into(),
+                medium: "ssd".into(),
+                free: 20_480,
+                usable: true,
+            }],
             wires: vec!["w".into()],
             ..HostView::default()
         }
@@ -302,7 +328,10 @@ mod tests {
         for id in ["a", "b"] {
             s.hosts.insert(id.into(), host(id));
         }
-        s.networks.insert("n".into(), NetView { id: "n".into(), wire_id: "w".into(), free: 2, takes_servers: true, public: true, ..NetView::default() });
+        s.networks.insert(
+            "n".into(),
+            NetView { id: "n".into(), wire_id: "w".into(), free: 2, takes_servers: true, public: true, ..NetView::default() },
+        );
         s
     }
 
@@ -345,7 +374,10 @@ mod tests {
         check(|_, r| r.vcpu_count = 65, Err(Refusal::Cpu { free: 64 }));
         check(|_, r| r.vmem_size = 9000, Err(Refusal::Memory { free: 8192 }));
         check(|_, r| r.disks[0].size = 30_000, Err(Refusal::Storage { disk: 0, free: 20_480 }));
-        check(|_, r| r.disks = vec![r.disks[0].clone(), r.disks[0].clone(), r.disks[0].clone()], Err(Refusal::Storage { disk: 2, free: 0 }));
+        check(
+            |_, r| r.disks = vec![r.disks[0].clone(), r.disks[0].clone(), r.disks[0].clone()],
+            Err(Refusal::Storage { disk: 2, free: 0 }),
+        );
         check(|_, r| r.disks[0].backend = "rbd".into(), Err(Refusal::Storage { disk: 0, free: 0 }));
         check(|s, _| all(s, |h| h.wires.clear()), Err(Refusal::Network { nic: 0 }));
         check(|s, _| s.networks.get_mut("n").unwrap().free = 0, Err(Refusal::Addresses { nic: 0 }));

@@ -136,7 +136,8 @@ impl Scheduler {
         let ties: Vec<HostStorage> = db.list(live().and(among("host_id"))).await?;
         let nics: Vec<NetInterface> = db.list(live().and(among("host_id"))).await?;
         let ids: HashSet<&str> = ties.iter().map(|t| t.storage_id.as_str()).collect();
-        let storages: HashMap<String, Storage> = db.list::<Storage>(live().and(Cond::is_in("id", ids))).await?.into_iter().map(|s| (s.meta.id.clone(), s)).collect();
+        let storages: HashMap<String, Storage> =
+            db.list::<Storage>(live().and(Cond::is_in("id", ids))).await?.into_iter().map(|s| (s.meta.id.clone(), s)).collect();
         let mut by_host: HashMap<&str, (Vec<StorageView>, Vec<String>)> = HashMap::new();
         for tie in &ties {
             if let Some(s) = storages.get(&tie.storage_id) {

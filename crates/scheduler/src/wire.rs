@@ -19,7 +19,10 @@ pub(crate) fn request(body: &Json) -> Result<Request> {
     Ok(Request {
         vcpu_count: int(body, "vcpu_count").unwrap_or(1),
         vmem_size: int(body, "vmem_size").ok_or_else(|| err!(MissingParameter, "{} is missing", "vmem_size"))?,
-        disks: disks.into_iter().map(|d| DiskWish { size: d.size.max(0), backend: d.backend, storage_id: d.storage_id, medium: d.medium }).collect(),
+        disks: disks
+            .into_iter()
+            .map(|d| DiskWish { size: d.size.max(0), backend: d.backend, storage_id: d.storage_id, medium: d.medium })
+            .collect(),
         nets: nets.into_iter().map(|n| NetWish { network_id: n.network, wire_id: n.wire }).collect(),
         prefer_host: text(&["prefer_host_id", "prefer_host"]),
         prefer_zone: text(&["prefer_zone_id", "prefer_zone"]),
@@ -53,10 +56,14 @@ impl Scheduler {
                     .refusals
                     .iter()
                     .take(100)
-                    .map(|(host, refusal)| json!({"id": host, "name": host, "filter_name": "placement", "reasons": [refusal.text(&wanted)]}))
+                    .map(
+                        |(host, refusal)| json!({"id": host, "name": host, "filter_name": "placement", "reasons": [refusal.text(&wanted)]}),
+                    )
                     .collect();
-                Ok(json!({"candidates": rows, "can_create": out.candidates.len() >= count, "req_count": count, "allow_count": out.candidates.len(),
-                    "filtered_candidates": filtered, "not_allow_reasons": if rows_short(&out, count) { vec![out.explain(&wanted)] } else { vec![] }}))
+                Ok(
+                    json!({"candidates": rows, "can_create": out.candidates.len() >= count, "req_count": count, "allow_count": out.candidates.len(),
+                    "filtered_candidates": filtered, "not_allow_reasons": if rows_short(&out, count) { vec![out.explain(&wanted)] } else { vec![] }}),
+                )
             }
             ["test"] => {
                 let wanted = request(body)?;

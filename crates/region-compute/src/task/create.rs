@@ -148,7 +148,12 @@ impl Step<Compute> for Schedule {
             domain_id: row.text("domain_id").to_string(),
             ..Request::default()
         };
-        let outcome = env.scheduler.place(&request, CANDIDATES);
+        let mut outcome = env.scheduler.place(&request, CANDIDATES);
+        if outcome.candidates.is_empty() {
+            // The snapshot may be a moment behind: a refusal is given on what is committed now.
+            env.scheduler.catch_up().await?;
+            outcome = env.scheduler.place(&request, CANDIDATES);
+        }
         for candidate in &outcome.candidates {
             if !intent::take_host(tx, &candidate.host_id, cpu, mem).await? {
                 continue;
@@ -169,7 +174,8 @@ impl Step<Compute> for Schedule {
             }
             intent::change(tx, row, |r| {
                 r.set("host_id", candidate.host_id.as_str());
-                r.set("status", status::SCHEDULE);
+                // A step's own writes go with it when it fails: the word that tells what failed is set by the step before.
+                r.set("status", status::NETWORK);
             })
             .await?;
             return Ok(candidate.clone());
@@ -208,7 +214,6 @@ impl Step<Compute> for Interfaces {
     type Out = ();
 
     async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {
-        intent::server_status(tx, &self.server, status::NETWORK).await?;
         let wanted = self.nics.iter().position(|n| n.is_default).unwrap_or(0);
         for (i, (plan, network)) in self.nics.iter().zip(&self.networks).enumerate() {
             let row = tx
@@ -240,7 +245,7 @@ impl Step<Compute> for Interfaces {
             };
             tx.insert(&nic.to_row()).await?;
         }
-        Ok(())
+        intent::server_status(tx, &self.server, status::DISK).await
     }
 
     async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, (): &()) -> Result<()> {
@@ -287,7 +292,6 @@ impl Step<Compute> for MakeDisks {
             tx.insert(&tie.to_row()).await?;
             ids.push(id);
         }
-        intent::server_status(tx, &self.server, status::DISK).await?;
         intent::touch_host(tx, &self.host).await?;
         Ok(ids)
     }

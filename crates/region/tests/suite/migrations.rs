@@ -16,3 +16,17 @@ fn draft() {
             .expect("the tree can be written");
     }
 }
+
+async fn agrees(db: store::Db) {
+    for set in [&resource::MIGRATIONS, &task::MIGRATIONS, &region::MIGRATIONS] {
+        db.migrate(set).await.unwrap();
+    }
+    for facts in region::facts() {
+        assert_eq!(store::ddl::check(&db, facts).await.unwrap(), Vec::<String>::new(), "{}", facts.table);
+    }
+}
+
+#[tokio::test]
+async fn the_tables_are_the_facts() {
+    agrees(store::Db::open("sqlite::memory:").await.unwrap()).await;
+}

@@ -1,0 +1,132 @@
+//! A server's life, and the ways it can fail.
+
+use crate::world::{How, World, nothing_leaks, quiet};
+use serde_json::{Value as Json, json};
+
+pub fn server(name: &str) -> Json {
+    json!({"server": {"name": name, "vcpu_count": 1, "vmem_size": "512M", "disks": ["tiny:2g"], "nets": ["net"], "auto_start": true, "disable_delete": false}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_create_to_purge() {
+    let world = World::new().await;
+    let _host = world.host("h1", How::Obedient).await;
+    world.post("servers", server("vm")).await.unwrap();
+    let vm = world.reach("vm", &["running"]).await;
+    assert_eq!(vm["power_states"], "on");
+    assert_eq!(vm["ips"], "10.1.0.10");
+    assert_eq!(vm["disks_info"][0]["size"], 2048);
+    assert_eq!(vm["host"], "h1");
+    assert!(world.post("servers", server("vm")).await.is_err_and(|e| e.class().http() == 409));
+
+    for (action, words) in [("stop", "ready"), ("start", "running"), ("restart", "running"), ("reset", "running")] {
+        world.post(&format!("servers/vm/{action}"), json!({})).await.unwrap();
+        world.reach("vm", &[words]).await;
+        quiet(&world).await;
+    }
+    assert!(world.post("servers/vm/start", json!({})).await.is_err_and(|e| e.class().name() == "InvalidStatusError"));
+
+    world.delete("servers/vm").await.unwrap();
+    quiet(&world).await;
+    let bin = world.get("servers?pending_delete=true").await.unwrap();
+    assert_eq!(bin["servers"][0]["pending_deleted"], true);
+    assert_eq!(world.get("servers").await.unwrap(), json!({"servers": []}));
+    world.post("servers/vm/cancel-delete", json!({})).await.unwrap();
+    assert_eq!(world.get("servers").await.unwrap()["total"], 1);
+    world.delete("servers/vm?override_pending_delete=true").await.unwrap();
+    world.gone("servers/vm").await;
+    quiet(&world).await;
+    assert_eq!(world.get("disks").await.unwrap(), json!({"disks": []}));
+    nothing_leaks(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_room_is_explained_and_nothing_is_held() {
+    let world = World::new().await;
+    world.post("servers", server("alone")).await.unwrap();
+    let vm = world.reach("alone", &["sched_fail"]).await;
+    assert!(vm["status_reason"].as_str().unwrap().contains("no hosts"), "{vm}");
+    let _host = world.host("h1", How::Obedient).await;
+    let mut big = server("big");
+    big["server"]["vcpu_count"] = json!(128);
+    world.post("servers", big).await.unwrap();
+    let vm = world.reach("big", &["sched_fail"]).await;
+    assert!(vm["status_reason"].as_str().unwrap().contains("h1: 128 processors wanted, 64 free"), "{vm}");
+    for name in ["alone", "big"] {
+        quiet(&world).await;
+        world.delete(&format!("servers/{name}")).await.unwrap();
+        world.gone(&format!("servers/{name}")).await;
+    }
+    quiet(&world).await;
+    nothing_leaks(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_takes_everything_back() {
+    let world = World::new().await;
+    let _host = world.host("h1", How::NoDisks).await;
+    world.post("servers", server("vm")).await.unwrap();
+    let vm = world.reach("vm", &["disk_fail"]).await;
+    assert!(vm["status_reason"].as_str().unwrap().contains("no space left"), "{vm}");
+    quiet(&world).await;
+    nothing_leaks(&world).await;
+    world.delete("servers/vm").await.unwrap();
+    world.gone("servers/vm").await;
+    quiet(&world).await;
+    nothing_leaks(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_the_server_to_be_started_again() {
+    let world = World::new().await;
+    let host = world.host("h1", How::NoStarts).await;
+    world.post("servers", server("vm")).await.unwrap();
+    let vm = world.reach("vm", &["start_fail"]).await;
+    assert!(vm["status_reason"].as_str().unwrap().contains("no accelerator"), "{vm}");
+    quiet(&world).await;
+    nothing_leaks(&world).await;
+    *host.how.lock().unwrap() = How::Obedient;
+    world.post("servers/vm/start", json!({})).await.unwrap();
+    world.reach("vm", &["running"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_spreads_over_hosts() {
+    let world = World::new().await;
+    let _hosts = [world.host("h1", How::Obedient).await, world.host("h2", How::Obedient).await];
+    let mut body = server("b");
+    body["count"] = json!(6);
+    let answer = world.post("servers", body).await.unwrap();
+    assert_eq!(answer["servers"].as_array().unwrap().len(), 6);
+    assert_eq!(answer["servers"][0]["status"], 200);
+    let mut on = std::collections::BTreeSet::new();
+    for i in 1..=6 {
+        on.insert(world.reach(&format!("b-{i}"), &["running"]).await["host"].to_string());
+    }
+    assert_eq!(on.len(), 2, "{on:?}");
+    quiet(&world).await;
+    nothing_leaks(&world).await;
+}
+
+/// A control plane that dies in the middle of many creations: its successor on the same database brings every one to an end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_dies_is_succeeded() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("c.db").display());
+    for round in 0..5u64 {
+        let db = store::Db::open(&url).await.unwrap();
+        let world = World::on(db).await;
+        for i in 0..8 {
+            world.post("servers", server(&format!("r{round}-{i}"))).await.unwrap();
+        }
+        // Dropped wherever its tasks happen to be.
+        tokio::time::sleep(std::time::Duration::from_millis(round * 7)).await;
+        drop(world);
+    }
+    let world = World::on(store::Db::open(&url).await.unwrap()).await;
+    quiet(&world).await;
+    for server in world.get("servers").await.unwrap()["servers"].as_array().unwrap() {
+        assert_eq!(server["status"], "sched_fail", "there were no hosts: {server}");
+    }
+    nothing_leaks(&world).await;
+}

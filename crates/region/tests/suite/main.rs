@@ -1,0 +1,9 @@
+//! The region in process: a real engine, a real database, agents that speak the real protocol without a machine behind them.
+
+mod addresses;
+mod input;
+mod lifecycle;
+mod migrations;
+mod pages;
+mod sharing;
+mod world;

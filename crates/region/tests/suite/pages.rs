@@ -1,0 +1,99 @@
+//! Lists: paging, filters, projection, and no work per row.
+
+use crate::{
+    lifecycle::server,
+    world::{How, World, quiet},
+};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_costs_the_same_whatever_its_length() {
+    let world = World::new().await;
+    let _host = world.host("h1", How::Obedient).await;
+    let mut body = server("s");
+    body["count"] = json!(20);
+    body["server"]["auto_start"] = json!(false);
+    world.post("servers", body).await.unwrap();
+    for i in 1..=20 {
+        world.reach(&format!("s-{i}"), &["ready"]).await;
+    }
+    quiet(&world).await;
+    for plural in ["servers", "disks", "networks", "hosts", "storages", "zones", "wires", "guestnetworks", "guestdisks", "tasks", "events"]
+    {
+        let mut costs = Vec::new();
+        for limit in [1, 20] {
+            // Whatever else runs must not count: the smallest of several.
+            let mut least = u64::MAX;
+            for _ in 0..5 {
+                let before = world.db.queries();
+                world.get(&format!("{plural}?limit={limit}")).await.unwrap();
+                least = least.min(world.db.queries() - before);
+            }
+            costs.push(least);
+        }
+        assert!(costs[1] <= costs[0], "{plural}: {} queries for 1 row, {} for 20", costs[0], costs[1]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paging_filters_and_projection() {
+    let world = World::new().await;
+    for i in 0..7 {
+        world
+            .post(
+                "serverskus",
+                json!({"serversku": {"name": format!("k{i}"), "cpu_core_count": 1 + i % 2, "memory_size_mb": 1024 * (i + 1)}}),
+            )
+            .await
+            .unwrap();
+    }
+    let names = |body: &serde_json::Value| {
+        body["serverskus"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap_or("-").to_string()).collect::<Vec<_>>()
+    };
+    let check = async |query: &str, want: &[&str]| {
+        let body = world.get(&format!("serverskus?order_by=name&order=asc&{query}")).await.unwrap();
+        assert_eq!(names(&body), want, "{query}: {body}");
+        body
+    };
+    let page = check("limit=3&offset=5", &["k5", "k6"]).await;
+    assert_eq!((&page["total"], &page["limit"], &page["offset"]), (&json!(7), &json!(3), &json!(5)));
+    check("offset=100", &[]).await;
+    check("name=k1&name=k2", &["k1", "k2"]).await;
+    check("filter=name.in(k1,\"k3\")", &["k1", "k3"]).await;
+    check("filter=memory_size_mb.gt(5120)", &["k5", "k6"]).await;
+    check("filter.0=memory_size_mb.ge(2048)&filter.1=memory_size_mb.le(3072)", &["k1", "k2"]).await;
+    check("filter=name.equals(k0)&filter=name.equals(k6)&filter_any=true", &["k0", "k6"]).await;
+    check("filter=name.contains(5)", &["k5"]).await;
+    check("filter=nosuch.in(a)", &["k0", "k1", "k2", "k3", "k4", "k5", "k6"]).await;
+    check("search=K4", &["k4"]).await;
+    check("search=%25", &[]).await;
+    check("cpu_core_count=2", &["k1", "k3", "k5"]).await;
+    check("@name__startswith=k6", &["k6"]).await;
+    let fields = check("limit=1&field=name&field=memory_size_mb", &["k0"]).await;
+    assert_eq!(fields["serverskus"][0].as_object().unwrap().len(), 2);
+    let sums = world.get("serverskus?summary_stats=true&limit=1").await.unwrap();
+    assert_eq!(sums["totals"]["count"], 7);
+    let distinct = world.get("serverskus/distinct-field?field=cpu_core_count").await.unwrap();
+    assert_eq!(distinct["serversku"]["cpu_core_count"], json!([1, 2]));
+    let empty = world.get("disks").await.unwrap();
+    assert_eq!(empty, json!({"disks": []}), "an empty list is only its key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags() {
+    let world = World::new().await;
+    for name in ["a", "b"] {
+        world.post("serverskus", json!({"serversku": {"name": name, "cpu_core_count": 1, "memory_size_mb": 1024}})).await.unwrap();
+    }
+    world.post("serverskus/a/user-metadata", json!({"env": "prod", "team": "x"})).await.unwrap();
+    world.post("serverskus/b/user-metadata", json!({"serversku": {"env": "test"}})).await.unwrap();
+    let shown = world.get("serverskus/a").await.unwrap();
+    assert_eq!(shown["serversku"]["metadata"], json!({"user:env": "prod", "user:team": "x"}));
+    let found = world.get("serverskus?tags.0.key=user:env&tags.0.value=prod").await.unwrap();
+    assert_eq!((found["serverskus"].as_array().unwrap().len(), &found["serverskus"][0]["name"]), (1, &json!("a")));
+    let found = world.get("serverskus?no_tags.0.key=user:env&no_tags.0.value=prod").await.unwrap();
+    assert_eq!(found["serverskus"][0]["name"], "b");
+    world.post("serverskus/a/set-user-metadata", json!({"env": "dev"})).await.unwrap();
+    assert_eq!(world.get("serverskus/a/metadata").await.unwrap()["serversku"], json!({"user:env": "dev"}));
+    assert!(world.post("serverskus/a/metadata", json!({"__hidden": "1"})).await.is_err_and(|e| e.class().http() == 403));
+}

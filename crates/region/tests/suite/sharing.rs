@@ -1,0 +1,48 @@
+//! Sharing, owners, freezing, events.
+
+use crate::world::{World, admin, person};
+use resource::Method;
+use serde_json::{Value as Json, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_is_shared_and_taken_back() {
+    let world = World::new().await;
+    let (ann, eve) = (person("ann", "red", "member"), person("eve", "blue", "member"));
+    let body = json!({"network": {"name": "mine", "wire": "w", "guest_ip_prefix": "10.5.0.0/24"}});
+    world.ask(&ann, Method::Post, "networks", body).await.unwrap();
+    let sees = async || world.ask(&eve, Method::Get, "networks/mine", Json::Null).await.is_ok();
+    assert!(!sees().await);
+    let share = |body: Json| world.ask(Box::leak(Box::new(admin())), Method::Post, "networks/mine/public", body);
+    share(json!({"scope": "project", "shared_project_ids": ["blue"]})).await.unwrap();
+    assert!(sees().await);
+    assert!(world.ask(&eve, Method::Delete, "networks/mine", Json::Null).await.is_err_and(|e| e.class().http() == 403));
+    world.post("networks/mine/private", json!({})).await.unwrap();
+    assert!(!sees().await);
+    assert!(
+        world.ask(&ann, Method::Post, "networks/mine/public", json!({"scope": "system"})).await.is_err_and(|e| e.class().http() == 403)
+    );
+    world.post("networks/mine/change-owner", json!({"project_id": "blue"})).await.unwrap();
+    assert!(sees().await);
+    world.post("networks/mine/freeze", json!({})).await.unwrap();
+    assert!(
+        world
+            .ask(&eve, Method::Put, "networks/mine", json!({"network": {"name": "other"}}))
+            .await
+            .is_err_and(|e| e.class().name() == "BadRequestError")
+    );
+    world.post("networks/mine/unfreeze", json!({})).await.unwrap();
+    world.ask(&eve, Method::Put, "networks/mine", json!({"network": {"name": "other", "domain_id": "stolen", "used": 99}})).await.unwrap();
+    let shown = world.get("networks/other").await.unwrap();
+    assert_eq!(
+        (&shown["network"]["domain_id"], &shown["network"]["ports_used"]),
+        (&json!("default"), &json!(0)),
+        "protected fields were assigned"
+    );
+
+    let events = world.get("events?scope=system&obj_type=network&limit=50").await.unwrap();
+    let words: Vec<&str> = events["events"].as_array().unwrap().iter().rev().map(|e| e["action"].as_str().unwrap()).collect();
+    assert_eq!(words, ["create", "public", "private", "change_owner", "freeze", "unfreeze", "update"]);
+    let update = &events["events"][0];
+    assert!(update["notes"].as_str().unwrap().contains(r#""name":{"old":"mine","new":"other"}"#), "{update}");
+    assert_eq!(update["user"], "eve");
+}
