@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// identifier, so that each is won at last.
 pub(crate) const CONTENDED: usize = 3;
 
+#[expect(clippy::large_enum_variant, reason = "there is one of a database")]
 pub(crate) enum Engine {
     Sqlite(sqlite::Engine),
     Postgres(pg::Engine),

@@ -129,6 +129,12 @@ impl Feed {
         Ok(Batch { changes: Vec::new(), cursor: self.head().await?, lost: true })
     }
 
+    /// Makes [`Feed::after`] show all that is committed by now: for whoever must meet his own writes. On PostgreSQL changes get their numbers after the
+    /// commit, here or by another process; on SQLite they have them.
+    pub async fn settle(&self) -> Result<()> {
+        number(&self.core).await
+    }
+
     /// Returns when something may lie beyond the cursor, or after the timeout. Commits of this process wake it at once; on PostgreSQL those of others
     /// are looked for, first every 100 ms, then less often down to every 500 ms.
     pub async fn wait(&self, cursor: i64, timeout: Duration) -> Result<()> {
@@ -261,7 +267,7 @@ pub(crate) async fn write(tx: &mut Tx, changes: &[Change]) -> Result<i64> {
         }
         for (i, change) in chunk.iter().enumerate() {
             w.raw(if i > 0 { "), (" } else { ") VALUES (" });
-            let texts = [&change.kind, &change.id, &change.domain_id, &change.project_id].map(|text| Value::from(text));
+            let texts = [&change.kind, &change.id, &change.domain_id, &change.project_id].map(Value::from);
             let [kind, id, domain, project] = texts;
             let (op, data) = (Value::from(change.op.name()), Value::Json(change.data.clone()));
             let values = [Value::Time(tx.now()), kind, id, op, Value::Int(change.version), domain, project, data];

@@ -263,8 +263,6 @@ fn cell(raw: SqliteValueRef<'_>, kind: Kind) -> std::result::Result<Value, Box<d
     let text = <String as Type<sqlx::Sqlite>>::compatible(&info);
     let real = <f64 as Type<sqlx::Sqlite>>::compatible(&info);
     let whole = !real && <i64 as Type<sqlx::Sqlite>>::compatible(&info);
-    let bad = BadValue { want: kind.name(), got: info.name().to_string() };
-    drop(info);
     Ok(match kind {
         Kind::Text if text => Value::Text(Decode::<sqlx::Sqlite>::decode(raw)?),
         Kind::Json if text => Value::Json(serde_json::from_str(<&str as Decode<sqlx::Sqlite>>::decode(raw)?)?),
@@ -272,6 +270,6 @@ fn cell(raw: SqliteValueRef<'_>, kind: Kind) -> std::result::Result<Value, Box<d
         Kind::Time if whole => Value::Time(Timestamp(Decode::<sqlx::Sqlite>::decode(raw)?)),
         Kind::Bool if whole => Value::Bool(<i64 as Decode<sqlx::Sqlite>>::decode(raw)? != 0),
         Kind::Float if real || whole => Value::Float(Decode::<sqlx::Sqlite>::decode(raw)?),
-        _ => return Err(bad.into()),
+        _ => return Err(BadValue { want: kind.name(), got: raw.type_info().name().to_string() }.into()),
     })
 }

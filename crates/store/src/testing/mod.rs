@@ -1,6 +1,6 @@
 //! Databases for tests, here and in the crates above. Never called by a running service.
 //!
-//! SQLite databases are temporary files. PostgreSQL is the real one, started privately ([`server`]); a database is made for each test.
+//! SQLite databases are temporary files. PostgreSQL is the real one, started privately; a database is made for each test.
 
 mod server;
 

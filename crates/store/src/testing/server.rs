@@ -116,10 +116,11 @@ fn join(dir: &Path) -> Option<Server> {
     dir.join("data/postmaster.pid").exists().then(|| Server { dir: dir.to_path_buf(), _user: users })
 }
 
+#[expect(clippy::zombie_processes, reason = "the watchdog outlives this process")]
 fn start(root: &Path) -> Server {
     let bin = binaries();
     let account = (owner() == 0).then(account);
-    let dir = root.join(uuid::Uuid::new_v4().simple().to_string()[..8].to_string());
+    let dir = root.join(&uuid::Uuid::new_v4().simple().to_string()[..8]);
     fs::create_dir(&dir).expect("a directory for PostgreSQL");
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("a directory others can enter");
     let user = File::create(dir.join("users")).expect("the lock of the users");
