@@ -189,7 +189,8 @@ impl<'a> Node<'a> {
             || over.is_some()
             || variable.is_some()
             || self.run.variables.range(below.as_str()..).next().is_some_and(|(k, _)| k.starts_with(&below));
-        (there && !self.run.skip.borrow().contains(&key)).then(|| Node { run: self.run, key, file, over, variable })
+        let wanted = there && !self.run.skip.borrow().contains(&key);
+        wanted.then_some(Node { run: self.run, key, file, over, variable })
     }
 
     /// The value that counts, when it is not a table put together from several sources.

@@ -43,7 +43,7 @@ impl<T> Guarded<T> {
             self.timer.as_mut().reset(Instant::now() + self.limit);
         }
         match self.timer.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other end reads nothing"))),
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -56,7 +56,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guarded<T> {
         let outcome = Pin::new(&mut this.inner).poll_read(cx, buf);
         let Some((seen, timer)) = &mut this.opening else { return outcome };
         if outcome.is_pending() {
-            return timer.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the other end says nothing")));
+            return timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
         let new = &buf.filled()[before..];
         *seen += new.len();

@@ -191,7 +191,7 @@ async fn within(limit: Duration, untimed: &AtomicBool, work: impl Future<Output 
 /// The id a request came with plus three characters for this hop, or a new one.
 fn request_id(came: Option<&str>) -> Arc<str> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    static START: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| uuid_bits());
+    static START: std::sync::LazyLock<u64> = std::sync::LazyLock::new(uuid_bits);
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     // SplitMix64 over a counter: unique in the process and unguessable enough for correlation, without a system call.
     let mut z = START.wrapping_add(NEXT.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15));

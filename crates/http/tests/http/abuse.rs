@@ -100,13 +100,13 @@ async fn slow_heads_and_slow_bodies_are_let_go() {
 async fn a_client_that_never_reads_is_let_go() {
     let _log = Watch::start();
     // An endless answer: only the guard on writing can end it.
-    struct Told(tokio::sync::mpsc::UnboundedSender<()>);
+    struct Told(tokio::sync::mpsc::Sender<()>);
     impl Drop for Told {
         fn drop(&mut self) {
-            let _ = self.0.send(());
+            let _ = self.0.try_send(());
         }
     }
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
     let router = Router::new().get("/endless", move |_| {
         let end = Told(tell.clone());
         async move {

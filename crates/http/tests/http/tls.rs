@@ -18,7 +18,7 @@ fn trusting(ca: &Ca, identity: Option<(String, String)>) -> Client {
 }
 
 async fn ask(client: &Client, url: &str) -> Result<String, Class> {
-    let asking = async { Ok::<_, base::Error>(client.get(url).send().await?.bytes(1000).await?) };
+    let asking = async { client.get(url).send().await?.bytes(1000).await };
     let bytes = tokio::time::timeout(LONG, asking).await.unwrap().map_err(|e| e.class())?;
     Ok(String::from_utf8(bytes.to_vec()).unwrap())
 }
