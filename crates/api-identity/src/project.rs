@@ -19,7 +19,8 @@ pub struct Project {
     #[field(create, update, search)]
     pub displayname: String,
     /// The user who answers for the project.
-    #[field(create, filter, refers = "user")]
+    // Not marked as referring to a user: lists would then take clients' `admin=true`, which asks for a scope, for a user of that name.
+    #[field(create, filter)]
     pub admin_id: String,
 }
 

@@ -26,7 +26,7 @@ pub struct User {
     #[field(create, update, default = "zh-CN")]
     pub lang: String,
     /// Whether the account is one of the platform's own; hidden from ordinary lists.
-    #[field(create, update, admin)]
+    #[field(create, update)]
     pub is_system_account: bool,
     /// Whether the user may log in to the web console.
     #[field(create, update, filter, default = "true")]

@@ -49,6 +49,7 @@ impl State {
     /// meets it in his next request.
     pub async fn catch_up(&self) -> Result<()> {
         let _held = self.followed.lock().await;
+        self.db.feed().settle().await?;
         loop {
             let from = self.cursor.load(SeqCst);
             let batch = self.db.feed().after(from, 500).await?;

@@ -152,11 +152,14 @@ impl Hooks for ProjectHooks {
         (!caller.project_id.is_empty() && row.id() == caller.project_id).then_some(Scope::Project)
     }
 
-    fn create<'a>(&'a self, _op: &'a Op<'a>, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+    fn create<'a>(&'a self, op: &'a Op<'a>, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             enabled_unless_said(body, row);
             let domain = row.text("domain_id").to_string();
             row.set("parent_id", domain);
+            if let Some(which) = resource::text(body, &["admin_id", "admin"]) {
+                row.set("admin_id", op.engine.resolve(op.ctx, "user", &which).await?.id());
+            }
             Ok(())
         })
     }
@@ -256,6 +259,7 @@ impl Hooks for ProjectHooks {
                 let admin = admins.iter().find(|u| u.id() == page.rows[i].text("admin_id"));
                 if let Some(admin) = admin {
                     let domain = admin.text("domain_id");
+                    page.add(i, "admin", admin.name());
                     page.add(i, "admin_domain_id", domain);
                     page.add(i, "admin_domain", self.state.directory.domain_name(domain));
                 }

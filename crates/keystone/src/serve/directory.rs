@@ -26,6 +26,8 @@ async fn revocations(desk: &Desk, visit: Visit) -> Reply {
 
 async fn bindings(desk: &Desk, visit: Visit) -> Reply {
     desk.demand_service(&visit)?;
+    // Whoever asks has often just heard of a change; what is in memory may not have.
+    desk.state.catch_up().await?;
     Ok(Response::json(&serde_json::to_value(desk.state.rules.export()).map_err(Error::internal)?))
 }
 

@@ -1,12 +1,11 @@
 //! The first start, the second, and two at once.
 
-use crate::kit::{ADMIN_PASSWORD, cloud, cloud_on, config, names};
+use crate::kit::{ADMIN_PASSWORD, Place, cloud, cloud_on, config, names};
 use api_identity::Secret;
 use base::{Clock, Resource};
 use store::{Cond, Db, Read};
 
-#[tokio::test]
-async fn every_table_is_as_the_facts_say() {
+pub async fn every_table_is_as_the_facts_say() {
     let cloud = cloud().await;
     for facts in [
         api_identity::Domain::facts(),
@@ -27,10 +26,9 @@ async fn every_table_is_as_the_facts_say() {
     }
 }
 
-#[tokio::test]
-async fn a_second_start_changes_nothing() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite://{}/identity.db", dir.path().display());
+pub async fn a_second_start_changes_nothing() {
+    let place = Place::new().await;
+    let url = &place.url;
     let tables = [
         "domains",
         "projects",
@@ -48,7 +46,7 @@ async fn a_second_start_changes_nothing() {
     let mut counts: Vec<Vec<i64>> = Vec::new();
     let mut old_token = None;
     for fresh in [true, false] {
-        let db = Db::open(&url).await.expect("a database");
+        let db = Db::open(url).await.expect("a database");
         let cloud = cloud_on(db, config(), Clock::real()).await;
         assert_eq!(cloud.keystone.outcome.fresh, fresh);
         assert!(cloud.keystone.outcome.admin_password.is_none(), "it was given");
@@ -66,8 +64,7 @@ async fn a_second_start_changes_nothing() {
     assert_eq!(counts[0], counts[1]);
 }
 
-#[tokio::test]
-async fn what_a_platform_begins_with() {
+pub async fn what_a_platform_begins_with() {
     let cloud = cloud().await;
     let admin = cloud.admin().await;
     let list = |path: &'static str| {
@@ -94,31 +91,29 @@ async fn what_a_platform_begins_with() {
     assert_eq!(ties["rolepolicies"][0]["scope"], "system");
 }
 
-#[tokio::test]
-async fn a_password_is_made_up_once() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite://{}/identity.db", dir.path().display());
+pub async fn a_password_is_made_up_once() {
+    let place = Place::new().await;
+    let url = &place.url;
     let plain = || keystone::Config { bootstrap_admin_user_password: Secret::default(), ..config() };
-    let cloud = cloud_on(Db::open(&url).await.expect("a database"), plain(), Clock::real()).await;
+    let cloud = cloud_on(Db::open(url).await.expect("a database"), plain(), Clock::real()).await;
     let password = cloud.keystone.outcome.admin_password.clone().expect("a password");
     assert!(password.expose().len() >= 20);
     cloud.token("sysadmin", password.expose(), Some("system")).await;
-    let again = cloud_on(Db::open(&url).await.expect("a database"), plain(), Clock::real()).await;
+    let again = cloud_on(Db::open(url).await.expect("a database"), plain(), Clock::real()).await;
     assert!(again.keystone.outcome.admin_password.is_none());
     again.token("sysadmin", password.expose(), Some("system")).await;
 }
 
-#[tokio::test]
-async fn the_configuration_moves_endpoints_and_sets_passwords() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite://{}/identity.db", dir.path().display());
-    let first = cloud_on(Db::open(&url).await.expect("a database"), config(), Clock::real()).await;
+pub async fn the_configuration_moves_endpoints_and_sets_passwords() {
+    let place = Place::new().await;
+    let url = &place.url;
+    let first = cloud_on(Db::open(url).await.expect("a database"), config(), Clock::real()).await;
     let old = first.token("regionadmin", crate::kit::SERVICE_PASSWORD, Some("system")).await;
     drop(first);
     let mut changed = config();
     changed.services[1].public_url = "http://127.0.0.1:40888".into();
     changed.services[1].account_password = Secret::new("Another@service2");
-    let second = cloud_on(Db::open(&url).await.expect("a database"), changed, Clock::real()).await;
+    let second = cloud_on(Db::open(url).await.expect("a database"), changed, Clock::real()).await;
     assert_eq!(second.login("regionadmin", crate::kit::SERVICE_PASSWORD, Some("system")).await.refusal(), (401, "WrongPassword"));
     let answer = second.login("regionadmin", "Another@service2", Some("system")).await.ok();
     let compute =
@@ -130,17 +125,16 @@ async fn the_configuration_moves_endpoints_and_sets_passwords() {
     assert_eq!(second.get(&old, "/v3/users").await.status, 403, "tokens of the old password are void");
 }
 
-#[tokio::test]
-async fn two_starts_at_once() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite://{}/identity.db", dir.path().display());
+pub async fn two_starts_at_once() {
+    let place = Place::new().await;
+    let url = &place.url;
     let start = || async {
-        let db = Db::open(&url).await.expect("a database");
+        let db = Db::open(url).await.expect("a database");
         keystone::build(config(), db, Clock::real()).await.expect("the service starts")
     };
     let (a, b) = tokio::join!(start(), start());
     assert!(a.outcome.fresh || b.outcome.fresh);
-    let cloud = cloud_on(Db::open(&url).await.expect("a database"), config(), Clock::real()).await;
+    let cloud = cloud_on(Db::open(url).await.expect("a database"), config(), Clock::real()).await;
     assert!(!cloud.keystone.outcome.fresh);
     cloud.token("sysadmin", ADMIN_PASSWORD, Some("system")).await;
 }

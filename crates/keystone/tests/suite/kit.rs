@@ -71,8 +71,46 @@ pub async fn cloud() -> Cloud {
 }
 
 pub async fn cloud_with(config: Config, clock: Clock) -> Cloud {
-    let db = Db::open_with("sqlite::memory:", clock.clone()).await.expect("a database");
+    let db = if on_postgres_now() {
+        store::testing::postgres_with(clock.clone()).await
+    } else {
+        store::testing::sqlite_with(clock.clone()).await
+    };
     cloud_on(db, config, clock).await
+}
+
+tokio::task_local! {
+    static POSTGRES: bool;
+}
+
+fn on_postgres_now() -> bool {
+    POSTGRES.try_with(|p| *p).unwrap_or(false)
+}
+
+/// Runs a test with its databases on SQLite.
+pub async fn on_sqlite(test: impl Future<Output = ()>) {
+    POSTGRES.scope(false, test).await;
+}
+
+/// Runs a test with its databases on PostgreSQL.
+pub async fn on_postgres(test: impl Future<Output = ()>) {
+    POSTGRES.scope(true, test).await;
+}
+
+/// An empty database that can be opened more than once, as replicas and restarts do.
+pub struct Place {
+    pub url: String,
+    _dir: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    pub async fn new() -> Place {
+        if on_postgres_now() {
+            return Place { url: store::testing::postgres_url().await, _dir: None };
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        Place { url: format!("sqlite://{}/identity.db", dir.path().display()), _dir: Some(dir) }
+    }
 }
 
 pub async fn cloud_on(db: Db, config: Config, clock: Clock) -> Cloud {

@@ -57,8 +57,7 @@ fn recorded_passwords() -> Names {
     names
 }
 
-#[tokio::test]
-async fn command_line_client() {
+pub async fn command_line_client() {
     let cloud = cloud().await;
     for recording in [
         include_str!("../recorded/01-endpoint-list.json"),
@@ -74,8 +73,7 @@ async fn command_line_client() {
     }
 }
 
-#[tokio::test]
-async fn a_service_that_checks_a_token() {
+pub async fn a_service_that_checks_a_token() {
     let cloud = cloud().await;
     let mut names = recorded_passwords();
     let recording = include_str!("../recorded/10-zone-create.json");
@@ -84,8 +82,7 @@ async fn a_service_that_checks_a_token() {
     play(&cloud, recording, &mut names, &[]).await;
 }
 
-#[tokio::test]
-async fn web_login() {
+pub async fn web_login() {
     let cloud = cloud().await;
     let admin = cloud.admin().await;
     let user = cloud.make(&admin, "user", json!({"name": "webadmin", "password": "Web@admin123"})).await;
