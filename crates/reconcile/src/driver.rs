@@ -211,12 +211,8 @@ impl<R: Reconciler> Loop<R> {
         };
         {
             let mut status = self.shared.status();
-            let last = Last {
-                started,
-                took: clock.elapsed(),
-                error: result.as_ref().err().map(full),
-                counts: result.as_ref().map(Clone::clone).unwrap_or_default(),
-            };
+            let last =
+                Last { started, took: clock.elapsed(), error: result.as_ref().err().map(full), counts: result.clone().unwrap_or_default() };
             status.runs += 1;
             match &result {
                 Ok(_) => {

@@ -16,7 +16,7 @@ use store::work;
 /// What one look came to.
 pub(crate) enum Seen {
     /// Journaled.
-    Ready(StepRow),
+    Ready(Box<StepRow>),
     Pending,
     Progress(i64),
 }
@@ -63,7 +63,7 @@ impl<E: Send + Sync + 'static> Flow<E> {
             let mut pause = run.core.jitter(look.every());
             let mut moved = begun.is_none();
             match result {
-                Ok(Written::Done(Seen::Ready(row))) => break row,
+                Ok(Written::Done(Seen::Ready(row))) => break *row,
                 Ok(Written::Cancelled) => return Err(run.cancel_here().await),
                 Ok(Written::Lost) => match run.lose().await {},
                 Ok(Written::Done(seen)) => {
@@ -178,7 +178,7 @@ impl<E: Send + Sync + 'static, W: Wait<E>> Look<E> for ByWait<'_, W> {
             match (result.await, pending.load(Ordering::SeqCst)) {
                 (Ok(Written::Done((next, done))), _) => {
                     run.settle(*next);
-                    Ok(Written::Done(Seen::Ready(done)))
+                    Ok(Written::Done(Seen::Ready(Box::new(done))))
                 }
                 (Ok(Written::Cancelled), _) => Ok(Written::Cancelled),
                 (Ok(Written::Lost), _) => Ok(Written::Lost),
@@ -221,7 +221,7 @@ impl<E: Send + Sync + 'static, P: Probe<E>> Look<E> for ByProbe<'_, P> {
             let row = &done;
             let written = run.write(run.place(status::RUNNING, &done.name, 0), |tx| work(record(tx, row))).await?;
             Ok(match written {
-                Written::Done(()) => Written::Done(Seen::Ready(done)),
+                Written::Done(()) => Written::Done(Seen::Ready(Box::new(done))),
                 Written::Cancelled => Written::Cancelled,
                 Written::Lost => Written::Lost,
             })
