@@ -5,9 +5,11 @@
 pub mod arch;
 pub mod headers;
 mod image;
+mod info;
 mod status;
 
 pub use image::{Image, SubImage};
+pub use info::Info;
 pub use status::Status;
 
 /// Service type and first word of a permission.

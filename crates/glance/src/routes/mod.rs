@@ -39,7 +39,7 @@ impl Glance {
         }
         let update = [Method::PUT, Method::PATCH];
         Router::new()
-            .get("/v1/version", |_: Request| async { Ok(Response::text(VERSION)) })
+            .get("/v1/version", |_: Request| async { Ok(Response::text(telemetry::version())) })
             .post("/v1/images", on!(upload::create))
             .get("/v1/images/detail", on!(detail))
             .any(&update, "/v1/images/{id}", on!(upload::update))
@@ -56,8 +56,6 @@ impl Glance {
             .any(&[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE], "/v1/{*path}", on!(engine))
     }
 }
-
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Desk {
     fn ctx(&self, request: &Request) -> Ctx {

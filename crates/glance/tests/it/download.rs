@@ -90,6 +90,7 @@ async fn without_the_converter_the_image_is_still_there() {
     let id = image["id"].as_str().expect("an id");
     let formats = house.call("GET", &format!("/v1/images/{id}/subformats")).send().await.image();
     assert_eq!(formats[1]["status"], "save_fail", "{formats}");
+    house.warned("install the package qemu-utils");
     let copy = house.call("GET", &format!("/v1/images/{id}?format=qcow2")).send().await;
     assert_eq!((copy.status, copy.class().as_str()), (400, "InvalidStatusError"));
     assert_eq!(house.call("GET", &format!("/v1/images/{id}")).send().await.status, 200);
@@ -131,6 +132,7 @@ async fn a_lost_file_is_noticed_and_found_again() {
     let answer = house.call("GET", &format!("/v1/images/{id}")).send().await;
     assert_eq!((answer.status, answer.class().as_str()), (499, "ServiceAbnormal"));
     assert_eq!(house.run("image-verify").await.get("lost"), 1);
+    house.warned("an image file is missing");
     assert_eq!(house.find(id).await.expect("a row")["status"], "queued");
     std::fs::write(&path, b"something else").expect("written");
     assert_eq!(house.run("image-verify").await.get("found"), 0);

@@ -49,6 +49,7 @@ async fn a_full_disk_refuses_and_recovers() {
     let image = house.active("fits", &bytes[..16 << 20]).await;
     let answer = house.call("POST", "/v1/images").header("X-Image-Meta-Name", "second").chunked().image(&bytes).send().await;
     assert_eq!(answer.status, 507);
+    house.warned("the image store is full");
     let back = house.call("GET", &format!("/v1/images/{}", image["id"].as_str().expect("an id"))).send().await;
     assert!(back.body == bytes[..16 << 20]);
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use store::Db;
+use telemetry::testing::Watch;
 use tempfile::TempDir;
 
 /// Administrators may all, members what concerns their project, the guest nothing.
@@ -75,6 +76,17 @@ pub struct House {
     pub upkeep: Reconcilers,
     pub dir: TempDir,
     _serving: Serving,
+    /// Fails the test for a warning nobody expected.
+    log: Watch,
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        // How fast the machine is today is not what these tests are about.
+        if self.log.lines().iter().any(|l| l.contains("slow")) {
+            self.log.expect("slow");
+        }
+    }
 }
 
 impl House {
@@ -92,6 +104,7 @@ impl House {
     }
 
     pub async fn on(db: Db, clock: Clock, set: impl FnOnce(&mut Options)) -> House {
+        let log = Watch::start();
         let dir = tempfile::tempdir().expect("a scratch directory");
         let mut options = Options::new(dir.path().join("images"));
         // Tests share the machine's disk with everybody.
@@ -102,7 +115,7 @@ impl House {
         let router = glance.router(Arc::new(identify));
         let mut server = Server::new(App::new(telemetry::Metrics::default()).mount("/", "image", router));
         let addr = server.bind("127.0.0.1:0", None).await.expect("a free port");
-        House { glance, addr, clock, upkeep, dir, _serving: server.start() }
+        House { glance, addr, clock, upkeep, dir, _serving: server.start(), log }
     }
 
     pub fn call(&self, method: &str, path: &str) -> Call {
@@ -149,6 +162,12 @@ impl House {
     /// Names in the image directory, unfinished ones too.
     pub fn listing(&self) -> Vec<String> {
         listing(self.glance.files().dir())
+    }
+
+    /// A warning that belongs to what the test does.
+    #[track_caller]
+    pub fn warned(&self, part: &str) {
+        self.log.expect(part);
     }
 
     /// Unprotects and deletes.

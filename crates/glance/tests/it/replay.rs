@@ -56,7 +56,15 @@ fn same_shape(recorded: &Json, ours: &Json, at: &str) {
 
 #[tokio::test]
 async fn list_upload_list_download() {
-    let house = House::start().await;
+    session(House::start().await).await;
+}
+
+#[tokio::test]
+async fn list_upload_list_download_on_postgres() {
+    session(House::on(store::testing::postgres().await, base::Clock::real(), |_| {}).await).await;
+}
+
+async fn session(house: House) {
     let empty = &recorded("26-image-list-empty.json")[0];
     let answer = replay(&house, empty, empty.request["path"].as_str().expect("a path"), b"").await;
     assert_eq!(answer.json(), empty.response["body"], "an empty list has nothing else");
@@ -101,4 +109,12 @@ async fn list_upload_list_download() {
     }
     let get = replay(&house, &download[1], &format!("/v1/images/{id}"), b"").await;
     assert!(get.body == bytes);
+
+    // And away again, through the bin.
+    let end = house.call("POST", &format!("/v1/images/{id}/mark-standard")).json(&json!({"is_standard": false})).send().await;
+    assert_eq!(end.status, 200);
+    assert_eq!(house.delete(&id).await.status, 200);
+    assert_eq!(house.call("DELETE", &format!("/v1/images/{id}")).send().await.status, 200);
+    house.gone(&id).await;
+    crate::client::eventually("its file is gone", || async { house.listing().is_empty() }).await;
 }
