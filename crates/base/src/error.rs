@@ -131,15 +131,32 @@ impl Error {
     }
 }
 
-/// Puts the arguments into the places, in order; a template with fewer places drops the rest.
+/// Puts the arguments into the places: `{}` takes the next one, `{1}` the second whatever came before, for languages with another order.
 fn fill(template: &str, args: &[String]) -> String {
     let mut out = String::with_capacity(template.len() + 16);
-    let mut args = args.iter();
+    let mut next = 0;
     let mut rest = template;
-    while let Some(at) = rest.find("{}") {
+    while let Some(at) = rest.find('{') {
         out.push_str(&rest[..at]);
-        out.push_str(args.next().map_or("", String::as_str));
-        rest = &rest[at + 2..];
+        let inner = rest[at + 1..].find('}').map(|end| &rest[at + 1..at + 1 + end]);
+        let index = match inner {
+            Some("") => {
+                next += 1;
+                Some(next - 1)
+            }
+            Some(digits) => digits.parse::<usize>().ok(),
+            None => None,
+        };
+        match (inner, index) {
+            (Some(inner), Some(index)) => {
+                out.push_str(args.get(index).map_or("", String::as_str));
+                rest = &rest[at + inner.len() + 2..];
+            }
+            _ => {
+                out.push('{');
+                rest = &rest[at + 1..];
+            }
+        }
     }
     out.push_str(rest);
     out
@@ -176,6 +193,8 @@ mod tests {
         let e = err!(InputParameter, "network {} has no free address in {}", "vnet0", "10.0.0.0/24");
         assert_eq!(e.to_string(), "network vnet0 has no free address in 10.0.0.0/24");
         assert_eq!(e.message(Lang::Zh, |_, _| Some("网络 {} 在 {} 中没有空闲地址")), "网络 vnet0 在 10.0.0.0/24 中没有空闲地址");
+        assert_eq!(e.message(Lang::Zh, |_, _| Some("{1} 里的 {0}")), "10.0.0.0/24 里的 vnet0");
+        assert_eq!(fill("{a} {} {", &["x".into()]), "{a} x {");
         assert_eq!(e.class().http(), 400);
         assert!(Error::internal("disk on fire").to_string().find("fire").is_none(), "a cause never reaches the user");
     }

@@ -14,6 +14,27 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Start the platform on this machine, with a running demo server: installs, builds, starts, and says how to log in
+    Up {
+        /// Return when the server answers; without it the control plane runs until Ctrl-C
+        #[arg(long)]
+        detach: bool,
+        /// Directory of everything the platform keeps [default: /var/lib/wolke for root]
+        #[arg(long, value_name = "DIR")]
+        data: Option<std::path::PathBuf>,
+        /// Address and port to serve on [default: 127.0.0.1:7780]
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<String>,
+        /// The control plane only
+        #[arg(long)]
+        no_host: bool,
+    },
+    /// End what `up` started, and remove what it made: servers, networks, data
+    Down {
+        /// Directory given to `up`
+        #[arg(long, value_name = "DIR")]
+        data: Option<std::path::PathBuf>,
+    },
     /// Install the Debian packages that are missing, after saying which
     Setup {
         /// Only say what is missing; exit with 1 if anything is
@@ -60,6 +81,8 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<bool> {
     match task {
+        Task::Up { detach, data, listen, no_host } => xtask::up::up(xtask::up::Up { detach, data, listen, no_host }).map(|()| true),
+        Task::Down { data } => xtask::up::down(data).map(|()| true),
         Task::Setup { check, groups } => {
             let groups = if groups.is_empty() { Group::ALL.to_vec() } else { groups };
             Ok(xtask::setup::setup(&groups, check)? != Outcome::Incomplete)

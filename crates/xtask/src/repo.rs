@@ -33,6 +33,17 @@ pub fn artefacts() -> PathBuf {
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // What cargo said about this program would reach the build scripts of others, which then run anew, and all that rests on them.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_")
+            || text.starts_with("CARGO_MANIFEST_")
+            || text.starts_with("CARGO_BIN_")
+            || text == "CARGO_CRATE_NAME"
+        {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

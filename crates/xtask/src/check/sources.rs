@@ -123,6 +123,14 @@ pub fn places(template: &str) -> usize {
     template.matches("{}").count()
 }
 
+/// Places of a translation: `{}` in order, or `{0}`, `{1}` where the language has another order. Each argument once counts as all.
+pub fn translated_places(translation: &str) -> usize {
+    let numbered: std::collections::BTreeSet<usize> =
+        translation.split('{').skip(1).filter_map(|rest| rest.split_once('}')?.0.parse().ok()).collect();
+    let all = numbered.iter().copied().eq(0..numbered.len());
+    places(translation) + if all { numbered.len() } else { usize::MAX / 2 }
+}
+
 pub fn check_places(house: &House) -> Result<Report> {
     let mut report = Report::default();
     for template in templates(house)? {

@@ -1,6 +1,6 @@
 //! `i18n/zh.json`: one flat object from English template to Chinese template, with the same number of places.
 
-use super::sources::{places, templates};
+use super::sources::{places, templates, translated_places};
 use super::{Finding, House, Report};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,8 +31,8 @@ fn judge(catalogue: &BTreeMap<String, String>, used: &BTreeMap<String, String>) 
             Some(_) => {}
         }
     }
-    for (text, zh) in catalogue.iter().filter(|(text, zh)| places(text) != places(zh)) {
-        findings.push(Finding::new(CATALOGUE, format!("{text:?} has {} places, its translation {}", places(text), places(zh))));
+    for (text, zh) in catalogue.iter().filter(|(text, zh)| places(text) != translated_places(zh)) {
+        findings.push(Finding::new(CATALOGUE, format!("{text:?} has {} places, its translation {}", places(text), translated_places(zh))));
     }
     findings
 }
