@@ -82,6 +82,9 @@ pub fn query(resource: &Resource, matches: &ArgMatches) -> Vec<(String, String)>
     ] {
         query.extend(many(matches, id).into_iter().map(|v| (key.to_string(), v.to_string())));
     }
+    if flag(matches, "system") {
+        query.push(("system".to_string(), "true".to_string()));
+    }
     for (i, tag) in many(matches, "tag").into_iter().enumerate() {
         let (key, value) = tag.split_once('=').unwrap_or((tag, ""));
         let key = if key.contains(':') { key.to_string() } else { format!("user:{key}") };

@@ -37,6 +37,10 @@ impl Fail {
         Fail { pipe, ..Fail::usage(format!("{what}: {error}")) }
     }
 
+    pub fn is_missing(&self) -> bool {
+        self.status == 404
+    }
+
     pub fn is_closed_pipe(&self) -> bool {
         self.pipe
     }

@@ -120,6 +120,7 @@ fn list(resource: &Resource) -> Command {
         )
         .arg(option("tag", "KEY=VALUE", "Only rows with this tag").action(ArgAction::Append))
         .arg(option("pending-delete", "WHICH", "true: rows of the recycle bin; all: those too"))
+        .arg(Arg::new("system").long("system").action(ArgAction::SetTrue).help("Also what the platform made for its own use"))
         .arg(columns());
     for field in &resource.filters {
         let long = field.long();
@@ -140,7 +141,8 @@ fn list(resource: &Resource) -> Command {
     )
 }
 
-const LIST_LONGS: [&str; 10] = ["limit", "offset", "search", "filter", "scope", "order-by", "order", "details", "tag", "pending-delete"];
+const LIST_LONGS: [&str; 11] =
+    ["system", "limit", "offset", "search", "filter", "scope", "order-by", "order", "details", "tag", "pending-delete"];
 
 fn show(resource: &Resource) -> Command {
     leaf("show", &format!("Show one {}.", resource.name)).arg(id(false)).arg(columns())

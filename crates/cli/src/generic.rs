@@ -188,7 +188,7 @@ impl Many {
         }
         let all = self.answers.len() + self.failed.len();
         for (id, fail) in &self.failed {
-            eprintln!("{id}: {fail}");
+            eprintln!("{id}: {}", fail.to_string().trim_start_matches("wolke: "));
         }
         Err(Fail::usage(format!("{} of {all} failed", self.failed.len())))
     }

@@ -124,6 +124,29 @@ async fn shown<T>(what: &str, size: u64, done: &AtomicU64, work: impl Future<Out
     }
 }
 
+/// One image. `GET` of an image is its bytes; what describes it is asked for by `HEAD`, and read from the list, where nothing has to pass
+/// through headers.
+pub async fn fetch(session: &Session, which: &str) -> Result<Json> {
+    let head = session.send(session.call(Service::Image, Method::HEAD, &format!("/images/{}", segment(which)))?).await;
+    // An answer to HEAD has no body that could say more.
+    let head = head.map_err(|fail| {
+        if fail.is_missing() { Fail::usage(format!("image {which} not found; `wolke image list` shows those there are")) } else { fail }
+    })?;
+    let id = head.header("x-image-meta-id").unwrap_or(which).to_string();
+    let query =
+        [("id", id.as_str()), ("scope", "max"), ("pending_delete", "all"), ("limit", "1")].map(|(k, v)| (k.to_string(), v.to_string()));
+    let mut answer = session.get(Service::Image, "/images", &query).await?;
+    match answer["images"].get_mut(0) {
+        Some(image) => Ok(image.take()),
+        None => Err(Fail::usage(format!("image {which} not found; it has just been deleted"))),
+    }
+}
+
+pub async fn show(matches: &ArgMatches) -> Result<()> {
+    let session = Session::open().await?;
+    output::one(matches, &fetch(&session, body::text(matches, "id").unwrap_or_default()).await?)
+}
+
 pub async fn download(matches: &ArgMatches) -> Result<()> {
     let which = body::text(matches, "id").unwrap_or_default();
     let path = body::text(matches, "file").unwrap_or_default();

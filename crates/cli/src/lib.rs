@@ -69,6 +69,7 @@ async fn dispatch(name: &str, matches: &ArgMatches, whole: fn() -> Command) -> R
         ("server", "console") => console::run(inner).await,
         ("server", "wait") => server::wait(inner).await,
         ("image", "create") => image::create(inner).await,
+        ("image", "show") => image::show(inner).await,
         ("image", "download") => image::download(inner).await,
         ("keypair", "create") => keypair::create(inner).await,
         _ => generic::run(name, verb, inner).await,

@@ -110,6 +110,10 @@ fn request(known: &[Field], matches: &ArgMatches) -> Result<(Map<String, Json>, 
     if body::flag(matches, "start") {
         put("auto_start", Some(Json::from(true)));
     }
+    // The service protects what nobody said anything about; at a prompt, protection is what one asks for.
+    if body::text(matches, "f:disable_delete").is_none() {
+        put("disable_delete", Some(Json::from(false)));
+    }
     let disks = disks(text("image"), &body::many(matches, "disk"))?;
     put("disks", (!disks.is_empty()).then_some(Json::Array(disks)));
     let nets = body::many(matches, "net").into_iter().map(net).collect::<Result<Vec<Json>>>()?;
@@ -302,7 +306,7 @@ mod tests {
         assert_eq!(count, 3);
         assert_eq!(
             body,
-            json!({"name": "web", "vcpu_count": 2, "vmem_size": "2G", "keypair": "k", "auto_start": true,
+            json!({"name": "web", "vcpu_count": 2, "vmem_size": "2G", "keypair": "k", "auto_start": true, "disable_delete": false,
                 "disks": [{"image_id": "demo", "size": "20g"}, "100g:ssd"], "nets": [{"network": "default"}, {"network": "lan", "address": "10.0.0.9"}]})
         );
     }
@@ -310,7 +314,10 @@ mod tests {
     #[test]
     fn an_image_alone_is_a_root_disk_of_its_size() {
         let (body, _) = asked("create web --image demo --sku tiny --disk {\"size\":10240} --hostname h").expect("a body");
-        assert_eq!(body, json!({"name": "web", "instance_type": "tiny", "hostname": "h", "disks": [{"size": 10240, "image_id": "demo"}]}));
+        assert_eq!(
+            body,
+            json!({"name": "web", "instance_type": "tiny", "hostname": "h", "disable_delete": false, "disks": [{"size": 10240, "image_id": "demo"}]})
+        );
         assert_eq!(disks(Some("demo"), &[]).expect("disks"), [json!({"image_id": "demo", "size": -1})]);
         assert_eq!(disks(None, &["demo:20g"]).expect("disks"), [json!("demo:20g")]);
         assert!(disks(None, &["{x"]).is_err() && net("{x").is_err());
