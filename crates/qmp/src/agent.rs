@@ -6,6 +6,7 @@
 use crate::{Error, Frames, Limits, Message, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -77,7 +78,7 @@ where
 {
     pub fn over(stream: S, limits: Limits) -> GuestAgent<S> {
         // The start only has to differ from what an earlier owner of the channel used.
-        let start = std::time::UNIX_EPOCH.elapsed().map_or(1, |d| d.subsec_nanos());
+        let start = RandomState::new().build_hasher().finish() as u32;
         GuestAgent { stream, frames: Frames::new(limits.message), limits, next_sync: start >> 1, in_step: false }
     }
 
