@@ -7,9 +7,9 @@ use crate::{
     generate::{fielded, id, leaf},
     output,
     session::{Session, segment},
-    wait::Line,
+    wait::{self, Line},
 };
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use futures_util::{StreamExt, stream};
 use http::{Bytes, Method};
 use serde_json::{Value as Json, json};
@@ -26,6 +26,12 @@ pub fn create_command(fields: &[Field]) -> Command {
     let command = leaf("create", "Make an image; with a file its bytes are sent too.")
         .arg(Arg::new("f:name").value_name("NAME").required(true).help("Name"))
         .arg(Arg::new("file").long("file").value_name("FILE").help("File to send"))
+        .arg(
+            Arg::new("no-wait")
+                .long("no-wait")
+                .action(ArgAction::SetTrue)
+                .help("Return when it is sent; left out: when servers can be made of it"),
+        )
         .arg(
             Arg::new("format")
                 .long("format")
@@ -81,7 +87,30 @@ pub async fn create(matches: &ArgMatches) -> Result<()> {
     }
     let send = session.json(call.stream(pieces, Some(size)));
     let answer = shown(&format!("sending {path}"), size, &sent, send).await?;
-    output::one(matches, &answer["image"])
+    let mut image = answer["image"].clone();
+    if !body::flag(matches, "no-wait") {
+        let id = image["id"].as_str().unwrap_or_default().to_string();
+        image = usable(&session, &id).await?;
+    }
+    output::one(matches, &image)
+}
+
+/// Waits until servers can be made of an image: after the upload it is looked at, and copied when that is asked for.
+async fn usable(session: &Session, id: &str) -> Result<Json> {
+    let mut line = Line::new();
+    loop {
+        let image = fetch(session, id).await?;
+        let status = image["status"].as_str().unwrap_or_default();
+        match wait::settled(status, &["active"]) {
+            Some(true) => return Ok(image),
+            Some(false) => return Err(Fail::usage(format!("image {id} is {status}; look at it with `wolke image show {id}`"))),
+            None if matches!(status, "killed" | "queued" | "deleted" | "pending_delete") => {
+                return Err(Fail::usage(format!("image {id} is {status}; send it again")));
+            }
+            None => line.say(&format!("image {status}"), ""),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// `X-Image-Meta-<Field>`, and `X-Image-Meta-Property-<Key>` for members of `properties`. Values are percent-encoded: a header carries no

@@ -306,7 +306,11 @@ pub fn up(mut up: Up) -> Result<()> {
             println!("\nCtrl-C ends the control plane. Servers run on; `cargo xtask up` finds them again, `cargo xtask down` ends all.");
             child.wait()?;
         }
-        _ => println!("\nEnd it all with: cargo xtask down --data {}", platform.data.display()),
+        _ => {
+            let usual = data_dir(None).is_ok_and(|dir| dir == platform.data);
+            let option = if usual { String::new() } else { format!(" --data {}", platform.data.display()) };
+            println!("\nEnd it all with: cargo xtask down{option}");
+        }
     }
     Ok(())
 }
@@ -315,16 +319,19 @@ fn report(platform: &Platform, demo: Option<&(String, PathBuf)>, took: Duration)
     let admin: Json = serde_json::from_str(&fs::read_to_string(platform.data.join("admin.json"))?)?;
     let text = |key: &str| admin[key].as_str().unwrap_or_default();
     let url = text("auth_url").trim_end_matches("/identity/v3");
+    // In the usual place the client finds the administrator's profile by itself.
+    let usual = data_dir(None).is_ok_and(|dir| dir == platform.data);
+    let environment = if usual { String::new() } else { format!("WOLKE_DATA={} ", platform.data.display()) };
     println!("\nReady after {}.", run::seconds(took));
     if let Some((address, key)) = demo {
         println!("  server      {DEMO}, {address}");
         println!("  log in      ssh -i {} -o StrictHostKeyChecking=accept-new root@{address}", key.display());
-        println!("  console     {} server console {DEMO}", platform.program.display());
+        println!("  console     {}{} server console {DEMO}", environment, platform.program.display());
     }
     println!("  platform    {url}");
     println!("  user        {} (project {}, domain {})", text("user"), text("project"), text("domain"));
     println!("  password    {}", text("password"));
-    println!("  commands    WOLKE_PROFILE={} {} --help", platform.data.join("admin.json").display(), platform.program.display());
+    println!("  commands    {}{} --help", environment, platform.program.display());
     Ok(())
 }
 
