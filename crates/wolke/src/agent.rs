@@ -68,7 +68,9 @@ pub async fn run(args: Host) -> Result<()> {
 /// by its data directory's lock and leaves it alone.
 pub async fn supervise(process: &Process, data: &Data, up: &Up, url: &str, region: &region::Region) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        tracing::warn!("not root: the control plane runs, but no host agent; run `sudo wolke host` with a token for servers to run on this machine");
+        tracing::warn!(
+            "not root: the control plane runs, but no host agent; run `sudo wolke host` with a token for servers to run on this machine"
+        );
         return Ok(());
     }
     let dir = data.path("host");
@@ -79,6 +81,13 @@ pub async fn supervise(process: &Process, data: &Data, up: &Up, url: &str, regio
     process.worker("host agent", move |stop| {
         let (program, dir, url, bridge, token) = (program.clone(), dir.clone(), url.clone(), bridge.clone(), token.clone());
         async move {
+            // An agent of an earlier life of ours goes on working; it is left alone until it ends, or we are told to.
+            while let Some(pid) = Data::holder(&dir) {
+                if stop.or(tokio::time::sleep(Duration::from_secs(1))).await.is_none() {
+                    terminate(pid);
+                    return Ok(());
+                }
+            }
             let mut child = tokio::process::Command::new(&program)
                 .arg("host")
                 .arg("--data")
@@ -96,8 +105,8 @@ pub async fn supervise(process: &Process, data: &Data, up: &Up, url: &str, regio
                     if status.success() { Ok(()) } else { Err(base::Error::internal(format!("the agent ended with {status}"))) }
                 }
                 () = stop.wait() => {
-                    if let Some(pid) = pid.and_then(|p| rustix::process::Pid::from_raw(p as i32)) {
-                        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+                    if let Some(pid) = pid {
+                        terminate(pid);
                         let _late = tokio::time::timeout(Duration::from_secs(8), child.wait()).await;
                     }
                     Ok(())
@@ -106,4 +115,11 @@ pub async fn supervise(process: &Process, data: &Data, up: &Up, url: &str, regio
         }
     });
     Ok(())
+}
+
+/// Asks a process to end; one that is gone already has.
+fn terminate(pid: u32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
+        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
 }

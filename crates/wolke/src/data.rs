@@ -18,14 +18,27 @@ pub struct Data {
 impl Data {
     /// Makes the directory, readable by its owner only, and holds it until the process ends.
     pub fn open(dir: &Path) -> Result<Data> {
-        fs::create_dir_all(dir).with_context(|| format!("the data directory {} cannot be made; choose another with --data", dir.display()))?;
+        fs::create_dir_all(dir)
+            .with_context(|| format!("the data directory {} cannot be made; choose another with --data", dir.display()))?;
         let dir = dir.canonicalize()?;
         rustix::fs::chmod(&dir, Mode::from_raw_mode(0o700)).with_context(|| format!("the data directory {} is not ours", dir.display()))?;
         let lock = rustix::fs::open(dir.join("lock"), OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))?;
         if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             bail!("another wolke uses {}; stop it, or choose another directory with --data", dir.display());
         }
+        // Whoever comes later can tell who holds it.
+        rustix::fs::ftruncate(&lock, 0)?;
+        rustix::io::write(&lock, std::process::id().to_string().as_bytes())?;
         Ok(Data { dir, _lock: lock })
+    }
+
+    /// The process that holds a directory, if one does.
+    pub fn holder(dir: &Path) -> Option<u32> {
+        let lock = rustix::fs::open(dir.join("lock"), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return None;
+        }
+        fs::read_to_string(dir.join("lock")).ok()?.trim().parse().ok()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -20,7 +20,9 @@ impl region::Images for LocalImages {
             let row = self.0.engine().resolve(ctx, "image", which).await?;
             let image = Image::from_row(&row);
             let properties = match &image.properties {
-                Json::Object(map) => map.iter().map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_string))).collect(),
+                Json::Object(map) => {
+                    map.iter().map(|(k, v)| (k.clone(), v.as_str().map_or_else(|| v.to_string(), str::to_string))).collect()
+                }
                 _ => Default::default(),
             };
             // A disk is at least as large as the image looks from inside.
@@ -51,9 +53,7 @@ impl region::Images for LocalImages {
                 Range::Part { start, length } => Response::stream(kind, Some(length), stream(file, start, length, ()))
                     .with_status(StatusCode::PARTIAL_CONTENT)
                     .with_header("content-range", &format!("bytes {start}-{}/{size}", start + length - 1)),
-                Range::Nowhere => {
-                    Response::new(StatusCode::RANGE_NOT_SATISFIABLE).with_header("content-range", &format!("bytes */{size}"))
-                }
+                Range::Nowhere => Response::new(StatusCode::RANGE_NOT_SATISFIABLE).with_header("content-range", &format!("bytes */{size}")),
             })
         })
     }

@@ -13,7 +13,9 @@ use std::process::ExitCode;
 /// The whole command line: our own commands, and those of the client.
 fn whole() -> Command {
     let up = up::Up::augment_args(Command::new("up").about("Run the whole platform on this machine."));
-    let down = down::Down::augment_args(Command::new("down").about("End what `wolke up` and `wolke host` run and made on this machine: servers too."));
+    let down = down::Down::augment_args(
+        Command::new("down").about("End what `wolke up` and `wolke host` run and made on this machine: servers too."),
+    );
     let wolke = Command::new("wolke")
         .version(telemetry::version())
         .about("A cloud platform in one program.")

@@ -92,7 +92,9 @@ pub async fn run(up: Up) -> Result<()> {
     keystone.work(&process);
     let (identity_router, outcome) = (keystone.router, keystone.outcome);
 
-    let glance = glance::Glance::open(database(&up, &data, "image").await?, gate.clone(), owners.clone(), glance::Options::new(data.path("images"))).await?;
+    let glance =
+        glance::Glance::open(database(&up, &data, "image").await?, gate.clone(), owners.clone(), glance::Options::new(data.path("images")))
+            .await?;
     let upkeep = glance.upkeep();
     process.worker("image upkeep", {
         let upkeep = Arc::new(upkeep);
