@@ -88,6 +88,20 @@ impl Platform {
         self.data.join("up.log")
     }
 
+    /// Waits for an earlier control plane of this directory that is ending: it holds the lock until its agent has ended.
+    fn wait_free(&self) -> Result<()> {
+        use rustix::fs::{FlockOperation, flock};
+        let Ok(lock) = fs::File::open(self.data.join("lock")) else { return Ok(()) };
+        let started = Instant::now();
+        while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if started.elapsed() > READY {
+                bail!("another wolke holds {} and does not answer; end it with: cargo xtask down", self.data.display());
+            }
+            std::thread::sleep(EVERY);
+        }
+        Ok(())
+    }
+
     /// Starts the control plane. Detached it has a session of its own, so that the end of this terminal is not its end.
     fn start(&self, up: &Up) -> Result<Child> {
         fs::create_dir_all(&self.data).with_context(|| format!("{} cannot be made; choose another with --data", self.data.display()))?;
@@ -282,6 +296,7 @@ pub fn up(mut up: Up) -> Result<()> {
     if platform.answers() {
         eprintln!("it runs already");
     } else {
+        platform.wait_free()?;
         let mut new = platform.start(&up)?;
         platform.wait_ready(&mut new)?;
         child = Some(new);
