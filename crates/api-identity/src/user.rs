@@ -70,9 +70,6 @@ pub struct User {
     /// When the last wrong one was given.
     #[field(hidden)]
     pub failed_auth_at: Option<Timestamp>,
-    /// Tokens issued up to this time are void.
-    #[field(hidden)]
-    pub tokens_void_before: Option<Timestamp>,
 }
 
 /// The name of the administrator every platform begins with.

@@ -90,6 +90,17 @@ pub async fn may_enter(state: &State, ctx: &Ctx, group: &Row) -> Result<()> {
     Ok(())
 }
 
+/// What everybody on the platform uses is changed by the platform's administrators, whatever domain it happens to be in: the administrator of
+/// that domain would otherwise change what people of other domains may do.
+pub fn demand_reach(op: &Op<'_>, row: &Row) -> Result<()> {
+    let kind = op.engine.kind_named(row.facts.name).ok_or_else(|| Error::internal(format!("no kind {}", row.facts.name)))?;
+    let shared = row.flag("is_public") && row.text("public_scope") == Scope::System.name();
+    if shared && op.engine.widest(op.ctx, kind, "update", &[]) < Scope::System {
+        return Err(err!(Forbidden, "{} is shared with the whole platform; only its administrators change it", row.name()));
+    }
+    Ok(())
+}
+
 /// Asks the policies about a row of another kind than the operation's own.
 pub fn demand(op: &Op<'_>, row: &Row, action: &str, extra: &[&str]) -> Result<()> {
     let kind = op.engine.kind_named(row.facts.name).ok_or_else(|| Error::internal(format!("no kind {}", row.facts.name)))?;

@@ -61,8 +61,9 @@ impl Wish {
     }
 }
 
-/// Nobody hands out more than he holds; what the platform came with stays as it is.
+/// Nobody hands out more than he holds.
 pub fn may_bind(state: &State, op: &Op<'_>, role: &Row, wishes: &[Wish]) -> Result<()> {
+    access::demand_reach(op, role)?;
     for wish in wishes {
         access::demand_policy(state, op.ctx, wish.policy.id(), role.name())?;
         if !wish.auth {
@@ -73,7 +74,8 @@ pub fn may_bind(state: &State, op: &Op<'_>, role: &Row, wishes: &[Wish]) -> Resu
 }
 
 /// The role `admin` without its policy would lock everybody out.
-pub fn may_unbind(role: &Row, ties: &[Row]) -> Result<()> {
+pub fn may_unbind(op: &Op<'_>, role: &Row, ties: &[Row]) -> Result<()> {
+    access::demand_reach(op, role)?;
     if role.name() == ADMIN && role.text("domain_id") == api_identity::domain::DEFAULT && !ties.is_empty() {
         return Err(err!(ProtectedResource, "the policies of the role {} came with the platform and cannot be unbound", role.name()));
     }

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use auth::{Binding, Bindings, KeyRing, Policy, Verifier};
 use base::{Clock, Error, Result, Scope, Timestamp};
 use http::{Client, Method};
-use resource::{BoxFuture, FixedOwners, Owner, Owners};
+use resource::{BoxFuture, Owner, Owners};
 use service::{PolicyGate, Process};
 use std::{
     collections::HashMap,
@@ -56,13 +56,21 @@ impl Transport for HttpTransport {
 /// What a service of another process holds.
 pub struct Remote {
     client: IdentityClient,
-    owners: ArcSwap<FixedOwners>,
+    owners: ArcSwap<Known>,
     rules: Arc<ArcSwap<Bindings>>,
     own: Vec<(Scope, Policy)>,
     pub verifier: Arc<Verifier>,
     clock: Clock,
     cursor: AtomicI64,
     following: Mutex<()>,
+}
+
+/// Projects and domains by id, projects by name.
+#[derive(Default)]
+struct Known {
+    projects: HashMap<String, Owner>,
+    named: HashMap<String, Vec<String>>,
+    domains: HashMap<String, String>,
 }
 
 /// Longest wait of one question for changes, seconds.
@@ -129,14 +137,15 @@ impl Remote {
 
     async fn load_owners(&self) -> Result<()> {
         let domains: HashMap<String, String> = self.client.domains().await?.into_iter().map(|d| (d.id, d.name)).collect();
-        let mut owners: Vec<Owner> = Vec::new();
+        let mut known = Known::default();
         for project in self.client.projects().await? {
             let domain = domains.get(&project.domain_id).cloned().unwrap_or_default();
-            owners.push(Owner { project_id: project.id, project: project.name, domain_id: project.domain_id, domain });
+            known.named.entry(project.name.clone()).or_default().push(project.id.clone());
+            let owner = Owner { project_id: project.id.clone(), project: project.name, domain_id: project.domain_id, domain };
+            known.projects.insert(project.id, owner);
         }
-        // Domains without projects are owners as well.
-        owners.extend(domains.into_iter().map(|(id, name)| Owner { domain_id: id, domain: name, ..Owner::default() }));
-        self.owners.store(Arc::new(FixedOwners(owners)));
+        known.domains = domains;
+        self.owners.store(Arc::new(known));
         Ok(())
     }
 
@@ -212,16 +221,22 @@ const REFRESH: Duration = Duration::from_secs(10);
 
 impl Owners for RemoteOwners {
     fn project(&self, id: &str) -> Option<Owner> {
-        self.0.owners.load().project(id)
+        self.0.owners.load().projects.get(id).cloned()
     }
     fn domain(&self, id: &str) -> Option<Owner> {
-        self.0.owners.load().domain(id)
+        let known = self.0.owners.load();
+        known.domains.get(id).map(|name| Owner { domain_id: id.to_string(), domain: name.clone(), ..Owner::default() })
     }
     fn projects_named(&self, name: &str, domain_id: Option<&str>) -> Vec<Owner> {
-        self.0.owners.load().projects_named(name, domain_id)
+        let known = self.0.owners.load();
+        let ids = known.named.get(name).map_or(&[][..], Vec::as_slice);
+        let owners = ids.iter().filter_map(|id| known.projects.get(id));
+        owners.filter(|o| domain_id.is_none_or(|d| d == o.domain_id)).cloned().collect()
     }
     fn domains_named(&self, name: &str) -> Vec<Owner> {
-        self.0.owners.load().domains_named(name)
+        let known = self.0.owners.load();
+        let named = known.domains.iter().filter(|(_, n)| *n == name);
+        named.map(|(id, n)| Owner { domain_id: id.clone(), domain: n.clone(), ..Owner::default() }).collect()
     }
     fn refresh(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {

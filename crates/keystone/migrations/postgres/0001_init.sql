@@ -69,8 +69,7 @@ CREATE TABLE users (
     need_reset_password BOOLEAN NOT NULL DEFAULT FALSE,
     password_reset_hint TEXT COLLATE "C" NOT NULL DEFAULT '',
     failed_auth_count BIGINT NOT NULL DEFAULT 0,
-    failed_auth_at BIGINT,
-    tokens_void_before BIGINT
+    failed_auth_at BIGINT
 );
 CREATE UNIQUE INDEX users_domain_id_name_key ON users (domain_id, name) WHERE NOT deleted;
 CREATE INDEX users_page ON users (deleted, created_at DESC, name, id);

@@ -69,8 +69,7 @@ CREATE TABLE users (
     need_reset_password INTEGER NOT NULL DEFAULT 0,
     password_reset_hint TEXT NOT NULL DEFAULT '',
     failed_auth_count INTEGER NOT NULL DEFAULT 0,
-    failed_auth_at INTEGER,
-    tokens_void_before INTEGER
+    failed_auth_at INTEGER
 );
 CREATE UNIQUE INDEX users_domain_id_name_key ON users (domain_id, name) WHERE deleted = 0;
 CREATE INDEX users_page ON users (deleted, created_at DESC, name, id);

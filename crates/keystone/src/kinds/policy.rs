@@ -107,6 +107,7 @@ impl Hooks for PolicyHooks {
                     old.name()
                 ));
             }
+            access::demand_reach(op, old)?;
             if old.flag("enabled") != row.flag("enabled") {
                 access::demand_policy(&self.state, op.ctx, old.id(), old.name())?;
             }
@@ -114,12 +115,15 @@ impl Hooks for PolicyHooks {
         })
     }
 
-    fn deletable<'a>(&'a self, _op: &'a Op<'a>, rows: &'a [Row]) -> BoxFuture<'a, Result<Vec<Option<Error>>>> {
+    fn deletable<'a>(&'a self, op: &'a Op<'a>, rows: &'a [Row]) -> BoxFuture<'a, Result<Vec<Option<Error>>>> {
         Box::pin(async move {
             let bound = counts(&self.state.db, "rolepolicies", "policy_id", &ids(rows), alive()).await?;
             let refusal = |row: &Row| {
                 if row.flag("builtin") {
                     return Some(err!(ProtectedResource, "the policy {} came with the platform and cannot be deleted", row.name()));
+                }
+                if let Err(e) = access::demand_reach(op, row) {
+                    return Some(e);
                 }
                 if row.flag("enabled") {
                     return Some(err!(InvalidStatus, "the policy {} is enabled; disable it first", row.name()));

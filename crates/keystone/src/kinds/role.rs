@@ -69,7 +69,7 @@ impl RoleHooks {
         let keep: Vec<String> = wishes.iter().map(|w| w.id(row.id())).collect();
         let gone: Vec<Row> = if replace { old.into_iter().filter(|r| !keep.iter().any(|k| k == r.id())).collect() } else { Vec::new() };
         binding::may_bind(&self.state, op, &row, &wishes)?;
-        binding::may_unbind(&row, &gone)?;
+        binding::may_unbind(op, &row, &gone)?;
         let (row, wishes, gone) = (&row, &wishes, &gone);
         self.state
             .db
@@ -99,7 +99,7 @@ impl RoleHooks {
     async fn remove_policy(&self, op: &Op<'_>, row: Row, body: Map) -> Result<Reply> {
         let wish = Wish::read(&self.state, op, &body).await?;
         let tie = self.state.db.read().find(RolePolicy::facts(), Cond::eq("id", wish.id(row.id())).and(alive())).await?;
-        binding::may_unbind(&row, &tie)?;
+        binding::may_unbind(op, &row, &tie)?;
         let (row, tie) = (&row, &tie);
         self.state
             .db
@@ -117,8 +117,9 @@ impl RoleHooks {
 }
 
 impl Hooks for RoleHooks {
-    fn updated<'a>(&'a self, _op: &'a Op<'a>, _tx: &'a mut Tx, old: &'a Row, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+    fn updated<'a>(&'a self, op: &'a Op<'a>, _tx: &'a mut Tx, old: &'a Row, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            access::demand_reach(op, old)?;
             if old.name() != row.name() {
                 return Err(err!(InputParameter, "the name of a role cannot be changed; policies and people know it"));
             }
@@ -129,7 +130,7 @@ impl Hooks for RoleHooks {
         })
     }
 
-    fn deletable<'a>(&'a self, _op: &'a Op<'a>, rows: &'a [Row]) -> BoxFuture<'a, Result<Vec<Option<Error>>>> {
+    fn deletable<'a>(&'a self, op: &'a Op<'a>, rows: &'a [Row]) -> BoxFuture<'a, Result<Vec<Option<Error>>>> {
         Box::pin(async move {
             let ids = ids(rows);
             let held = counts(&self.state.db, "assignments", "role_id", &ids, Cond::True).await?;
@@ -137,6 +138,9 @@ impl Hooks for RoleHooks {
             let refusal = |row: &Row| {
                 if is_admin(row) {
                     return Some(err!(ProtectedResource, "the role {} came with the platform and cannot be deleted", row.name()));
+                }
+                if let Err(e) = access::demand_reach(op, row) {
+                    return Some(e);
                 }
                 if count_of(&held, row.id()) > 0 {
                     return Some(err!(NotEmpty, "the role {} is held {} times; take it away first", row.name(), count_of(&held, row.id())));

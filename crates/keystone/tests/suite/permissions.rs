@@ -112,6 +112,21 @@ pub async fn nobody_hands_out_more_than_he_holds() {
     t.forbidden(boss, "POST", "/v3/roles/project_viewer/add-policy", json!({"role": {"policy_id": "mine"}})).await;
     t.forbidden(boss, "POST", "/v3/roles/project_viewer/private", json!({})).await;
 
+    // Nor those of whoever administers the domain they happen to be in.
+    cloud.make(&t.admin, "user", json!({"name": "warden", "password": "warden@Pass1"})).await;
+    cloud.make(&t.admin, "project", json!({"name": "yard"})).await;
+    cloud.put(&t.admin, "/v3/projects/yard/users/warden/roles/domainadmin", json!({})).await.ok();
+    let warden = cloud.token("warden", "warden@Pass1", Some("yard")).await;
+    cloud.make(&warden, "policy", json!({"name": "wide", "scope": "domain", "blob": all})).await;
+    t.forbidden(&warden, "POST", "/v3/roles/project_viewer/add-policy", json!({"role": {"policy_id": "wide"}})).await;
+    t.forbidden(&warden, "POST", "/v3/roles/project_viewer/remove-policy", json!({"role": {"policy_id": "project-viewer"}})).await;
+    t.forbidden(&warden, "POST", "/v3/policies/wide/bind-role", json!({"policy": {"role_id": "project_viewer"}})).await;
+    t.forbidden(&warden, "POST", "/v3/roles/project_viewer/private", json!({})).await;
+    t.forbidden(&warden, "DELETE", "/v3/roles/normal_user", json!({})).await;
+    t.forbidden(&warden, "PUT", "/v3/projects/system/users/warden/roles/admin", json!({})).await;
+    t.forbidden(&warden, "DELETE", "/v3/projects/system/users/regionadmin/roles/admin", json!({})).await;
+    t.forbidden(&warden, "PUT", "/v3/users/sysadmin", json!({"user": {"password": "Stolen@Pass1"}})).await;
+
     // Whoever administers the platform is administered by the platform only, whatever domain he is in.
     let mighty = cloud.make(&t.admin, "user", json!({"name": "mighty", "password": "mighty@Pass1", "domain_id": t.acme})).await;
     cloud.put(boss, "/v3/users/mighty", json!({"user": {"displayname": "M"}})).await.ok();
