@@ -191,6 +191,10 @@ impl Hooks for NetworkHooks {
                 page.add(i, "is_default_vpc", vpc == "default");
                 page.add(i, "vpc_id", vpc);
                 page.add(i, "exit", public);
+                if !page.rows[i].text("guest_dns").is_empty() {
+                    let dns = page.rows[i].text("guest_dns").to_string();
+                    page.add(i, "dns", dns);
+                }
                 page.add(i, "ports", size);
                 for key in ["vnics", "vnics4"] {
                     page.add(i, key, nics);

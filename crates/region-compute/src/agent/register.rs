@@ -138,6 +138,10 @@ fn fill(r: &mut Row, facts: &HostFacts, zone: &str) {
     ] {
         r.set(column, text.as_str());
     }
+    // A serial number corrected by hand stays when the machine tells none.
+    if let Some(sn) = facts.sys_info.get("sn").filter(|sn| !sn.is_empty()) {
+        r.set("sn", sn.as_str());
+    }
     for (column, n) in [
         ("cpu_count", facts.cpu_count),
         ("node_count", facts.node_count),

@@ -5,5 +5,6 @@ mod input;
 mod lifecycle;
 mod migrations;
 mod pages;
+mod replay;
 mod sharing;
 mod world;

@@ -190,6 +190,11 @@ impl World {
             cpu_count: 8,
             mem_size: 16_384,
             cpu_architecture: "x86_64".into(),
+            cpu_desc: "Pretended".into(),
+            access_ip: "10.1.0.2".into(),
+            access_mac: "00:00:00:00:00:01".into(),
+            version: "1".into(),
+            sys_info: ["manufacture", "model", "sn"].map(|key| (key.into(), "pretended".into())).into(),
             storages: vec![StorageFacts {
                 path: format!("/{name}"),
                 storage_type: "local".into(),
