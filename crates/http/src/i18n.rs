@@ -53,7 +53,10 @@ mod tests {
     fn every_translation_has_the_places_of_its_template() {
         assert!(!ZH.is_empty());
         for (en, zh) in ZH.iter() {
-            assert_eq!(en.matches("{}").count(), zh.matches("{}").count(), "{en:?} → {zh:?}");
+            let places = en.matches("{}").count();
+            // Where the language has another order the places are numbered; each argument is then there once.
+            let numbered = (0..places).all(|n| zh.matches(&format!("{{{n}}}")).count() == 1);
+            assert!(zh.matches("{}").count() == places || numbered, "{en:?} → {zh:?}");
         }
     }
 
