@@ -36,7 +36,7 @@ pub fn demand_within(state: &State, ctx: &Ctx, scope: Scope, policy: &Policy) ->
 }
 
 /// The same for a policy in use, about to be bound, changed or switched.
-pub fn demand_policy(state: &State, ctx: &Ctx, id: &str, _name: &str) -> Result<()> {
+pub fn demand_policy(state: &State, ctx: &Ctx, id: &str) -> Result<()> {
     match state.rules.compiled(id) {
         Some((scope, policy)) => demand_within(state, ctx, scope, &policy),
         // Disabled: what it would allow once enabled is asked then.

@@ -2,7 +2,7 @@
 
 use crate::{access, state::State};
 use api_identity::{RolePolicy, role::ADMIN};
-use base::{Ctx, Error, Json, Resource, Result, Row, Timestamp, err};
+use base::{Ctx, Json, Resource, Result, Row, Timestamp, err};
 use resource::{Map, Op, audit};
 use store::{ChangeOp, Read, Tx};
 
@@ -19,7 +19,7 @@ pub struct Wish {
 
 impl Wish {
     /// Reads one of a request's body; references are resolved among what the caller may see.
-    pub async fn read(_state: &State, op: &Op<'_>, body: &Map) -> Result<Wish> {
+    pub async fn read(op: &Op<'_>, body: &Map) -> Result<Wish> {
         let policy = resource::text(body, &["policy_id", "policy"]).ok_or_else(|| err!(MissingParameter, "{} is missing", "policy_id"))?;
         let policy = op.engine.resolve(op.ctx, "policy", &policy).await?;
         Wish::about(op, body, policy).await
@@ -65,7 +65,7 @@ impl Wish {
 pub fn may_bind(state: &State, op: &Op<'_>, role: &Row, wishes: &[Wish]) -> Result<()> {
     access::demand_reach(op, role)?;
     for wish in wishes {
-        access::demand_policy(state, op.ctx, wish.policy.id(), role.name())?;
+        access::demand_policy(state, op.ctx, wish.policy.id())?;
         if !wish.auth {
             access::demand_everything(state, op.ctx)?;
         }
@@ -121,5 +121,5 @@ pub async fn unbind(tx: &mut Tx, ctx: &Ctx, role: &Row, tie: &Row) -> Result<()>
 async fn told(tx: &mut Tx, ctx: &Ctx, role: &Row, tie: &Row, policy: &str, op: ChangeOp) -> Result<()> {
     let notes = serde_json::json!({"policy": policy, "policy_id": tie.text("policy_id"), "project_id": tie.text("project_id")}).to_string();
     audit(tx, ctx, role, if op == ChangeOp::Create { "attach" } else { "detach" }, notes).await?;
-    tx.emit(crate::grants::change("rolepolicy", tie.id(), op, role.text("domain_id"))).await.map_err(Error::from)
+    tx.emit(crate::grants::change("rolepolicy", tie.id(), op, role.text("domain_id"))).await
 }

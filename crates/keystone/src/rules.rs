@@ -176,10 +176,10 @@ impl Rules {
             let place = tie.ips.is_empty() || ip.is_some_and(|ip| tie.ips.iter().any(|net| net.contains(&ip)));
             let here = tie.project_id.is_empty() || tie.project_id == caller.project_id;
             let now = tie.since.is_none_or(|s| s <= now) && tie.until.is_none_or(|u| now < u);
-            if let (true, Some(entry)) = (role && place && here && now, data.policies.get(id)) {
-                if !out.iter().any(|(scope, name, _)| *scope == entry.scope && *name == entry.name) {
-                    out.push((entry.scope, entry.name.clone(), entry.tree.clone()));
-                }
+            if let (true, Some(entry)) = (role && place && here && now, data.policies.get(id))
+                && !out.iter().any(|(scope, name, _)| *scope == entry.scope && *name == entry.name)
+            {
+                out.push((entry.scope, entry.name.clone(), entry.tree.clone()));
             }
         }
         out.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));

@@ -92,7 +92,7 @@ impl Hooks for PolicyHooks {
             if !meaning {
                 self.check(op, row)?;
                 // Whoever changes it must hold what it was, too: otherwise a deny could be cut into somebody else's powers.
-                access::demand_policy(&self.state, op.ctx, old.id(), old.name())?;
+                access::demand_policy(&self.state, op.ctx, old.id())?;
             }
             Ok(())
         })
@@ -109,7 +109,7 @@ impl Hooks for PolicyHooks {
             }
             access::demand_reach(op, old)?;
             if old.flag("enabled") != row.flag("enabled") {
-                access::demand_policy(&self.state, op.ctx, old.id(), old.name())?;
+                access::demand_policy(&self.state, op.ctx, old.id())?;
             }
             Ok(())
         })

@@ -3,7 +3,7 @@
 use super::{count_of, distinct, enabled_unless_said, ids};
 use crate::{access, grants, kinds::alive, revoke, state::State};
 use api_identity::{GROUP_PROJECT, Project, USER_PROJECT, project::SYSTEM};
-use base::{Caller, Error, Json, Kind as Cell, Result, Row, Scope, err};
+use base::{Caller, Error, Json, Kind as Cell, Resource, Result, Row, Scope, err};
 use resource::{ActionFact, BoxFuture, Deleted, Hooks, Input, Kind, Map, Op, Page, Params, Removal, Reply, required, text_list};
 use std::sync::Arc;
 use store::{Cond, Read, Tx, work};
@@ -268,8 +268,6 @@ impl Hooks for ProjectHooks {
         })
     }
 }
-
-use base::Resource;
 
 fn is_system(row: &Row) -> bool {
     row.name() == SYSTEM && row.text("domain_id") == api_identity::domain::DEFAULT

@@ -63,7 +63,7 @@ impl RoleHooks {
         for item in &items {
             let item =
                 item.as_object().ok_or_else(|| err!(InputParameter, "{}: expected {}, got {}", "policies", "a list of objects", item))?;
-            wishes.push(Wish::read(&self.state, op, item).await?);
+            wishes.push(Wish::read(op, item).await?);
         }
         let old = self.state.db.read().find(RolePolicy::facts(), Cond::eq("role_id", row.id()).and(alive())).await?;
         let keep: Vec<String> = wishes.iter().map(|w| w.id(row.id())).collect();
@@ -89,7 +89,7 @@ impl RoleHooks {
     }
 
     async fn add_policy(&self, op: &Op<'_>, row: Row, body: Map) -> Result<Reply> {
-        let wishes = [Wish::read(&self.state, op, &body).await?];
+        let wishes = [Wish::read(op, &body).await?];
         binding::may_bind(&self.state, op, &row, &wishes)?;
         let (row, wishes) = (&row, &wishes);
         self.state.db.tx(|tx| work(async move { binding::bind(tx, op.ctx, row, &wishes[0]).await })).await?;
@@ -97,7 +97,7 @@ impl RoleHooks {
     }
 
     async fn remove_policy(&self, op: &Op<'_>, row: Row, body: Map) -> Result<Reply> {
-        let wish = Wish::read(&self.state, op, &body).await?;
+        let wish = Wish::read(op, &body).await?;
         let tie = self.state.db.read().find(RolePolicy::facts(), Cond::eq("id", wish.id(row.id())).and(alive())).await?;
         binding::may_unbind(op, &row, &tie)?;
         let (row, tie) = (&row, &tie);

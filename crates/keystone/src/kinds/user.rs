@@ -4,7 +4,7 @@ use super::{alive, count_of, counts, distinct, enabled_unless_said, ids};
 use crate::{access, grants, passwords, passwords::Chosen, revoke, state::State};
 use api_identity::{User, user::SYSADMIN};
 use auth::password::Outcome;
-use base::{Caller, Error, Json, Kind as Cell, Result, Row, Scope, Value, err};
+use base::{Caller, Error, Json, Kind as Cell, Resource, Result, Row, Scope, Value, err};
 use resource::{ActionFact, BoxFuture, Deleted, Hooks, Input, Kind, Map, Op, Page, Params, Removal, Reply, flag, required, text_list};
 use std::{collections::HashMap, sync::Arc};
 use store::{Cond, Read, Select, Tx, work};
@@ -150,8 +150,6 @@ impl UserHooks {
         Ok(Reply::Object)
     }
 }
-
-use base::Resource;
 
 impl Hooks for UserHooks {
     fn visible(&self, caller: &Caller, scope: Scope) -> Option<Cond> {
