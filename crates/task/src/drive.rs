@@ -49,9 +49,9 @@ impl<E: Send + Sync + 'static, T: Task<E>> Body<E> for Typed<T> {
     }
 }
 
-/// Names in the journal for troubles that are no step's.
-const REPLAY: &str = "replay";
-const MARK: &str = "mark as failed";
+/// Names in the journal for troubles that are no step's; no step is called so.
+const REPLAY: &str = "(replay)";
+const MARK: &str = "(mark as failed)";
 
 /// Works on a task until it ends, is stuck, or is somebody else's.
 pub(crate) async fn drive<E: Send + Sync + 'static>(core: Arc<Core<E>>, mut row: TaskRow) {

@@ -231,7 +231,7 @@ impl<E> Run<E> {
         let journal = lock(&self.journal);
         match journal.said {
             Some(said) => said,
-            None if self.steps == 0 => lock(&self.row).facts.progress.max(0),
+            None if self.steps == 0 => lock(&self.row).facts.progress.max(within.min(99)),
             None => ((journal.done * 100 + within) / self.steps).clamp(0, 99),
         }
     }

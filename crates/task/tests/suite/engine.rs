@@ -330,7 +330,7 @@ async fn a_body_that_forgot_a_step_is_stuck_before_anything_is_undone() {
     running.kill().await;
     let running = Running::new(Tasks::builder().kind::<Young>().options(quick()).build(&db, env));
     let row = when(&db, &id, "stuck", |r| r.facts.status == status::STUCK).await;
-    assert_eq!(row.facts.stage, "replay");
+    assert_eq!(row.facts.stage, "(replay)");
     assert!((&mut &db).get::<Carton>("b1").await.unwrap().is_some());
     db.tx(|tx| work(task::skip(tx, &id))).await.unwrap();
     assert_eq!(ended(&db, &id).await.failure().unwrap().to_string(), "never mind");
@@ -349,7 +349,7 @@ async fn unknown_kinds_wait_and_unreadable_input_is_stuck() {
     db.tx(|tx| work(async move { tx.update("tasks", Cond::eq("id", id.as_str()), vec![set("params", bad.clone())]).await })).await.unwrap();
     let running = Running::new(engine(&db, &env, quick()));
     let row = when(&db, &broken, "stuck", |r| r.facts.status == status::STUCK).await;
-    assert_eq!(row.facts.stage, "replay");
+    assert_eq!(row.facts.stage, "(replay)");
     assert_eq!((&mut &db).get::<TaskRow>(&strange).await.unwrap().unwrap().facts.status, status::QUEUE);
     db.tx(|tx| work(task::abandon(tx, &broken))).await.unwrap();
     assert!(ended(&db, &broken).await.failure().is_some());
