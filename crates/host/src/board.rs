@@ -143,9 +143,10 @@ impl Board {
         };
     }
 
-    /// Whether the disk can be opened by a guest; an error when that will not come by itself.
-    pub fn disk_ready(&self, id: &str) -> Result<bool, String> {
-        match self.notes().disks.get(id) {
+    /// Whether the disk can be opened by a guest; an error when that will not come by itself. What is known of an older generation counts
+    /// for nothing: its keeper has yet to see the newer one.
+    pub fn disk_ready(&self, id: &str, generation: i64) -> Result<bool, String> {
+        match self.notes().disks.get(id).filter(|d| d.generation >= generation) {
             Some(DiskObserved { state: DiskState::Ready, .. }) => Ok(true),
             Some(DiskObserved { state: DiskState::Failed, error, .. }) => Err(error.clone()),
             Some(DiskObserved { state: DiskState::Absent, .. }) => Err("it is deleted".into()),

@@ -4,6 +4,7 @@ use crate::disk::Attachment;
 use api_agent::{GuestDisk, GuestNic, GuestSpec};
 use base::Result;
 use host_net::{BoxFuture, Tap};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -107,7 +108,7 @@ pub struct MachineFacts {
 }
 
 /// What this host's hypervisor can do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abilities {
     pub accelerator: Accelerator,
     pub qemu_version: String,
@@ -118,7 +119,7 @@ pub struct Abilities {
 }
 
 /// A kind of machine: `pc-i440fx-10.0`, with the alias `pc` on the newest of its kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineType {
     pub name: String,
     pub alias: String,
@@ -126,13 +127,14 @@ pub struct MachineType {
 }
 
 /// UEFI: the code, and the template of a guest's own variables.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Firmware {
     pub code: std::path::PathBuf,
     pub vars: std::path::PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Accelerator {
     Kvm,
     #[default]

@@ -105,10 +105,10 @@ impl Actor {
             return Needs::Ready;
         }
         for disk in &spec.disks {
-            if self.wanted.disk(disk).is_none() {
+            let Some(wanted) = self.wanted.disk(disk) else {
                 return Needs::Failed(format!("disk {} is not in the document", disk.disk_id));
-            }
-            match self.site.board.disk_ready(&disk.disk_id) {
+            };
+            match self.site.board.disk_ready(&disk.disk_id, wanted.generation) {
                 Ok(true) => {}
                 Ok(false) => return Needs::Waiting(format!("waiting for disk {}", disk.disk_id)),
                 Err(why) => return Needs::Failed(format!("disk {}: {why}", disk.disk_id)),

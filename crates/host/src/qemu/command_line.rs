@@ -125,9 +125,10 @@ fn display(out: &mut Out, plan: &Plan, files: &GuestFiles, board: Board) -> Resu
 fn storage(out: &mut Out, plan: &Plan, files: &GuestFiles, board: Board) -> Result<()> {
     let uses = |driver: &str| plan.disks.iter().any(|d| d.disk.driver == driver);
     out.plain(&["-object", "iothread,id=io0"]);
-    if uses("scsi") {
-        out.device(json!({"driver": "virtio-scsi-pci", "id": "scsi", "bus": board.bus(), "addr": "0x5", "disable-legacy": "on"}));
-    }
+    // Also without a SCSI disk: one may be plugged later.
+    out.device(
+        json!({"driver": "virtio-scsi-pci", "id": "scsi", "bus": board.bus(), "addr": "0x5", "disable-legacy": "on", "iothread": "io0"}),
+    );
     if uses("sata") && board == Board::Pc {
         out.device(json!({"driver": "ahci", "id": "sata", "bus": board.bus(), "addr": "0x6"}));
     }
@@ -139,9 +140,12 @@ fn storage(out: &mut Out, plan: &Plan, files: &GuestFiles, board: Board) -> Resu
     let seed =
         json!({"driver": "raw", "node-name": "seed", "read-only": true, "file": {"driver": "file", "filename": text(&files.seed())}});
     out.json("-blockdev", seed);
-    let place = match board {
-        Board::Pc => json!({"driver": "ide-cd", "id": "seed", "drive": "seed", "bus": "ide.1", "unit": 1}),
-        Board::Q35 => json!({"driver": "ide-cd", "id": "seed", "drive": "seed", "bus": "ide.5"}),
+    // A guest that gets its disks over IDE or SATA may have no drivers for anything newer.
+    let old = plan.disks.iter().any(|d| matches!(d.disk.driver.as_str(), "ide" | "sata"));
+    let place = match (old, board) {
+        (false, _) => json!({"driver": "scsi-cd", "id": "seed", "drive": "seed", "bus": "scsi.0", "scsi-id": DISKS, "lun": 0}),
+        (true, Board::Pc) => json!({"driver": "ide-cd", "id": "seed", "drive": "seed", "bus": "ide.1", "unit": 1}),
+        (true, Board::Q35) => json!({"driver": "ide-cd", "id": "seed", "drive": "seed", "bus": "ide.5"}),
     };
     out.device(place);
     Ok(())

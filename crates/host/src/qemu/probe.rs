@@ -4,6 +4,7 @@
 //! switches to protected mode, counts to 200 million, which a processor does in a tenth of a second and a software interpreter in minutes, and
 //! ends QEMU through a debug port. Only an accelerator that gets it there in time is used.
 
+use crate::files::replace;
 use crate::hypervisor::{Abilities, Accelerator, Firmware, MachineType};
 use base::{Result, err};
 use qmp::{Limits, Qmp, QueryMachines, QueryVersion, Quit};
@@ -41,15 +42,42 @@ impl Choice {
     }
 }
 
-pub(super) async fn abilities(program: &Path, scratch: &Path, choice: Choice, host_memory_mb: i64) -> Result<Abilities> {
-    let dir = scratch.join("probe");
+/// The abilities, found anew or as found earlier in this boot of the host with the same program: an agent that was restarted should not keep
+/// guests waiting.
+pub(super) async fn abilities(program: &Path, data: &Path, choice: Choice, host_memory_mb: i64) -> Result<Abilities> {
+    let (file, key) = (data.join("abilities.json"), key(program, choice));
+    if let Some(known) = known(&file, &key) {
+        return Ok(Abilities { host_memory_mb, firmware: firmware(Path::new("/")), ..known });
+    }
+    let dir = data.join("probe");
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).map_err(|e| err!(Internal, "directory {} cannot be made: {}", dir.display(), e))?;
     let accelerator = accelerator(program, &dir, choice).await?;
     let (qemu_version, machines) = ask(program, &dir).await?;
     let _ = std::fs::remove_dir_all(&dir);
     tracing::info!(%qemu_version, accelerator = accelerator.name(), "hypervisor");
-    Ok(Abilities { accelerator, qemu_version, machines, firmware: firmware(Path::new("/")), host_memory_mb })
+    let found = Abilities { accelerator, qemu_version, machines, firmware: firmware(Path::new("/")), host_memory_mb };
+    let noted = serde_json::to_vec(&(&key, &found)).map_err(std::io::Error::other).and_then(|n| replace(&file, &n, 0o600));
+    if let Err(e) = noted {
+        tracing::warn!(error = %e, "what the hypervisor can do will be found out again at the next start");
+    }
+    Ok(found)
+}
+
+/// What the answer depends on. Without the program's facts there is nothing to compare, and the probe says what is wrong.
+fn key(program: &Path, choice: Choice) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let candidates = std::env::split_paths(&path).map(|dir| dir.join(program));
+    let facts = candidates.filter_map(|p| std::fs::metadata(p).ok()).find(std::fs::Metadata::is_file)?;
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(format!("{choice:?} {} {} {} {}", facts.ino(), facts.size(), facts.mtime(), boot.trim()))
+}
+
+fn known(file: &Path, key: &Option<String>) -> Option<Abilities> {
+    key.as_ref()?;
+    let (of, known): (Option<String>, Abilities) = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+    (of == *key).then_some(known)
 }
 
 async fn accelerator(program: &Path, dir: &Path, choice: Choice) -> Result<Accelerator> {
@@ -179,6 +207,14 @@ mod tests {
         assert!(found.qemu_version.split('.').count() == 3, "{}", found.qemu_version);
         let alias = |a: &str| found.machines.iter().find(|m| m.alias == a).map(|m| m.name.clone()).unwrap_or_default();
         assert!(alias("pc").starts_with("pc-i440fx-") && alias("q35").starts_with("pc-q35-"));
+
+        // A second agent of this boot takes it as known; another choice of the operator is probed anew.
+        let file = dir.path().join("abilities.json");
+        let again = known(&file, &key(Path::new("qemu-system-x86_64"), Choice::Tcg)).unwrap();
+        assert_eq!(again, found);
+        assert_eq!(known(&file, &key(Path::new("qemu-system-x86_64"), Choice::Auto)), None);
+        std::fs::write(&file, "half").unwrap();
+        assert_eq!(known(&file, &key(Path::new("qemu-system-x86_64"), Choice::Tcg)), None);
     }
 
     #[tokio::test]
