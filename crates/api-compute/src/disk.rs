@@ -61,7 +61,8 @@ pub struct Disk {
     /// Rises with every change of intent.
     #[field(hidden)]
     pub generation: i64,
-    /// `present` or `absent`: what its host should make true.
+    /// What its host should make true: `present`; `absent`, then the row goes too; `retracted`, then the row stays as before its disk was made;
+    /// or empty while no host must know of it.
     #[field(hidden, default = "present")]
     pub existence: String,
     /// Facts of the image its host needs: format, size, checksum, URL.

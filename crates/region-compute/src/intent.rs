@@ -140,6 +140,19 @@ pub(crate) async fn forget_disk(tx: &mut Tx, disk: Row) -> Result<()> {
     give_storage(tx, &storage, size).await
 }
 
+/// The disk was taken back before it was anything: its row stays, its room is free.
+pub(crate) async fn unplace_disk(tx: &mut Tx, disk: Row) -> Result<()> {
+    let (storage, size) = (disk.text("storage_id").to_string(), disk.int("disk_size"));
+    change(tx, disk, |r| {
+        for column in ["storage_id", "host_id", "existence"] {
+            r.set(column, "");
+        }
+        r.set("image", Json::Null);
+    })
+    .await?;
+    give_storage(tx, &storage, size).await
+}
+
 /// Gives a server's addresses back.
 pub(crate) async fn release_nics(tx: &mut Tx, server_id: &str) -> Result<()> {
     let live = || Cond::eq("guest_id", server_id).and(Cond::eq("deleted", false));

@@ -15,7 +15,7 @@ mod image;
 mod intent;
 mod joint;
 mod server;
-mod task;
+pub mod task;
 
 pub use env::{Compute, Settings};
 pub use image::{Image, Images};
@@ -32,7 +32,12 @@ pub fn kinds(env: &Arc<Compute>) -> Vec<Kind> {
 
 /// The kinds of task of this link.
 pub fn tasks() -> ::task::Builder<Compute> {
-    ::task::Tasks::builder()
+    with_tasks(::task::Tasks::builder())
+}
+
+/// Adds them to others.
+pub fn with_tasks(builder: ::task::Builder<Compute>) -> ::task::Builder<Compute> {
+    builder
         .kind::<task::ServerCreate>()
         .kind::<task::ServerStart>()
         .kind::<task::ServerStop>()

@@ -36,7 +36,7 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
     let mut specs = Vec::new();
     for disk in &disks {
         let image: Image = serde_json::from_value(disk.image.clone()).unwrap_or_default();
-        let present = disk.existence != "absent";
+        let present = disk.existence == "present";
         if present && !image.id.is_empty() {
             let url = format!("/agent/images/{}", image.id);
             images.insert(

@@ -78,9 +78,12 @@ async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
         if seen.generation < row.int("generation") {
             continue;
         }
-        if row.text("existence") == "absent" {
+        if row.text("existence") != "present" {
             if seen.state == DiskState::Absent {
-                intent::forget_disk(tx, row).await?;
+                match row.text("existence") {
+                    "absent" => intent::forget_disk(tx, row).await?,
+                    _ => intent::unplace_disk(tx, row).await?,
+                }
                 gone = true;
             }
             continue;
@@ -112,7 +115,7 @@ async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
             map.remove("id");
         }
         let row = intent::change(tx, row, |r| r.set("observed", json)).await?;
-        settle_row(tx, row, guest.ended_by_itself).await?;
+        settle_row(tx, row, guest.ended_by_itself, false).await?;
     }
     if gone {
         // What is gone need not be in the document any longer.
@@ -124,12 +127,13 @@ async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
 /// Brings a server's status in line with what its host last said, unless a task is at work on it.
 pub async fn settle(tx: &mut Tx, server_id: &str) -> Result<()> {
     match tx.one(Server::facts(), server_id).await?.filter(|r| !r.flag("deleted")) {
-        Some(row) => settle_row(tx, row, false).await,
+        Some(row) => settle_row(tx, row, false, true).await,
         None => Ok(()),
     }
 }
 
-async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool) -> Result<()> {
+/// `asked`: by somebody who wants to see the state as it is, over a failure of the past.
+async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool, asked: bool) -> Result<()> {
     let seen = Seen::of(&row);
     if seen.generation < row.int("generation") || tx.exists("task_holds", Cond::eq("kind", "server").and(Cond::eq("id", row.id()))).await? {
         return Ok(());
@@ -140,6 +144,9 @@ async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool) -> Result<()> 
         _ => return Ok(()),
     };
     // A failed start or stop stays visible until somebody acts, unless the machine itself went on.
+    let failed =
+        matches!((row.text("status"), seen.state), (status::START_FAIL, GuestState::Stopped) | (status::STOP_FAIL, GuestState::Running));
+    let word = if failed && !asked { row.text("status").to_string() } else { word.to_string() };
     if row.text("status") == word && row.text("power_states") == power {
         return Ok(());
     }
@@ -147,7 +154,7 @@ async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool) -> Result<()> 
     let host = row.text("host_id").to_string();
     let before = row.text("status").to_string();
     let row = intent::change(tx, row, |r| {
-        r.set("status", word);
+        r.set("status", word.as_str());
         r.set("power_states", power);
         if ended {
             // The guest shut itself down: that is now what is wanted, or it would be started again behind its user's back.

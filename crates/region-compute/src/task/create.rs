@@ -16,7 +16,7 @@ use task::{Flow, Step, StepKey, Task};
 /// A disk as understood when the request came.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct DiskPlan {
+pub struct DiskPlan {
     pub size: i64,
     pub backend: String,
     pub storage_id: String,
@@ -34,7 +34,7 @@ pub(crate) struct DiskPlan {
 /// An interface as understood when the request came.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct NicPlan {
+pub struct NicPlan {
     pub network_id: String,
     pub wire_id: String,
     pub address: String,
@@ -47,7 +47,7 @@ pub(crate) struct NicPlan {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct ServerCreate {
+pub struct ServerCreate {
     pub server: String,
     pub disks: Vec<DiskPlan>,
     pub nics: Vec<NicPlan>,
@@ -83,8 +83,8 @@ impl Task<Compute> for ServerCreate {
             .await?;
         let deadline = std::time::Duration::from_secs(self.disk_deadline_secs);
         flow.wait(steps::Disks { ids, gone: false, deadline }).await?;
-        flow.step(Publish { server: self.server.clone() }).await?;
         flow.commit_point().await?;
+        flow.step(Publish { server: self.server.clone() }).await?;
         if self.auto_start {
             power::start(flow, &self.server, self.start_deadline_secs, false).await?;
         } else {
@@ -345,7 +345,7 @@ struct Publish {
 
 impl Step<Compute> for Publish {
     const NAME: &'static str = "publish";
-    const NO_UNDO: &'static str = "the point of no return follows at once; until power is on the host only knows the server's name";
+    const NO_UNDO: &'static str = "it comes after the point of no return: the server exists, and goes by being deleted";
     type Out = ();
 
     async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {

@@ -11,7 +11,7 @@ use store::{Change, ChangeOp, Cond, Read, Tx};
 use task::{Flow, Step, StepKey, Task};
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct ServerDelete {
+pub struct ServerDelete {
     pub server: String,
     /// Into the recycle bin only.
     pub recycle: bool,
@@ -32,7 +32,7 @@ impl Task<Compute> for ServerDelete {
         if self.recycle {
             if self.on_host {
                 let off = SetPower { server: server(), on: false, force: true, timeout: 0, status: status::START_DELETE, restart: false };
-                let generation = flow.step(off).await?;
+                let generation = flow.step(off).await?.generation;
                 flow.wait(Reached { server: server(), generation, state: GuestState::Stopped, deadline: PATIENCE }).await?;
             }
             flow.step(Recycle { server: server() }).await?;

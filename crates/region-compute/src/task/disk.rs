@@ -13,7 +13,7 @@ use store::{Read, Tx};
 use task::{Flow, Step, StepKey, Task};
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct DiskCreate {
+pub struct DiskCreate {
     pub disk: String,
     pub plan: DiskPlan,
     pub deadline_secs: u64,
@@ -81,15 +81,13 @@ impl Step<Compute> for Place {
         Err(err!(InsufficientResource, "No matching resources: {}", outcome.explain(&request)))
     }
 
-    /// The host may have begun: it is asked to remove what there is, and the row stays with the reason.
-    async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, (storage, host): &(String, String)) -> Result<()> {
+    /// The host may have begun: it is asked to remove what there is, and the row stays with the reason. The room is free when it is gone.
+    async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, (_, host): &(String, String)) -> Result<()> {
         let Some(row) = tx.one(Disk::facts(), &self.disk).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
-        intent::give_storage(tx, storage, self.plan.size).await?;
         intent::change(tx, row, |r| {
             let generation = r.int("generation") + 1;
             r.set("generation", generation);
-            r.set("existence", "absent");
-            r.set("storage_id", "");
+            r.set("existence", "retracted");
         })
         .await?;
         intent::touch_host(tx, host).await
@@ -97,7 +95,7 @@ impl Step<Compute> for Place {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct DiskDelete {
+pub struct DiskDelete {
     pub disk: String,
 }
 

@@ -1,4 +1,6 @@
 //! The tasks of servers and disks. One file per kind; steps that several share are in `steps`.
+//!
+//! They are started by the hooks of servers and disks, in the transaction of the request; nobody else starts them but tests.
 
 mod create;
 mod delete;
@@ -6,11 +8,11 @@ mod disk;
 mod power;
 pub(crate) mod steps;
 
-pub(crate) use create::ServerCreate;
+pub use create::ServerCreate;
 /// What a request asked for, as the tasks take it.
-pub(crate) mod plan {
-    pub(crate) use super::create::{DiskPlan, NicPlan};
+pub mod plan {
+    pub use super::create::{DiskPlan, NicPlan};
 }
-pub(crate) use delete::ServerDelete;
-pub(crate) use disk::{DiskCreate, DiskDelete};
-pub(crate) use power::{ServerRestart, ServerStart, ServerStop};
+pub use delete::ServerDelete;
+pub use disk::{DiskCreate, DiskDelete};
+pub use power::{ServerRestart, ServerStart, ServerStop};

@@ -14,7 +14,7 @@ use task::{Flow, Task};
 const GRACE: Duration = Duration::from_secs(120);
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct ServerStart {
+pub struct ServerStart {
     pub server: String,
     pub deadline_secs: u64,
 }
@@ -35,14 +35,14 @@ impl Task<Compute> for ServerStart {
 /// Power on, and wait until it runs.
 pub(crate) async fn start(flow: &Flow<Compute>, server: &str, deadline_secs: u64, restart: bool) -> Result<()> {
     let on = SetPower { server: server.into(), on: true, force: false, timeout: 30, status: status::STARTING, restart };
-    let generation = flow.step(on).await?;
+    let generation = flow.step(on).await?.generation;
     let deadline = Duration::from_secs(deadline_secs);
     flow.wait(Reached { server: server.into(), generation, state: GuestState::Running, deadline }).await?;
     flow.step(Settle { server: server.into(), status: status::RUNNING, power: "on" }).await
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct ServerStop {
+pub struct ServerStop {
     pub server: String,
     pub force: bool,
     pub timeout_secs: i64,
@@ -61,7 +61,7 @@ impl Task<Compute> for ServerStop {
             status: status::STOPPING,
             restart: false,
         };
-        let generation = flow.step(off).await?;
+        let generation = flow.step(off).await?.generation;
         let deadline = GRACE + Duration::from_secs(self.timeout_secs.max(0) as u64);
         flow.wait(Reached { server: self.server.clone(), generation, state: GuestState::Stopped, deadline }).await?;
         flow.step(Settle { server: self.server.clone(), status: status::READY, power: "off" }).await?;
@@ -73,7 +73,7 @@ impl Task<Compute> for ServerStop {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct ServerRestart {
+pub struct ServerRestart {
     pub server: String,
     pub force: bool,
     pub timeout_secs: i64,
@@ -93,7 +93,7 @@ impl Task<Compute> for ServerRestart {
             status: status::STOPPING,
             restart: true,
         };
-        let generation = flow.step(step).await?;
+        let generation = flow.step(step).await?.generation;
         let deadline = Duration::from_secs(self.deadline_secs + self.timeout_secs.max(0) as u64) + GRACE;
         flow.wait(Reached { server: self.server.clone(), generation, state: GuestState::Running, deadline }).await?;
         flow.step(Settle { server: self.server.clone(), status: status::RUNNING, power: "on" }).await?;

@@ -2,7 +2,8 @@
 
 use crate::{Compute, intent};
 use api_agent::GuestState;
-use base::{Error, Result, Row, err};
+use api_compute::Server;
+use base::{Error, Resource, Result, Row, err};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, time::Duration};
 use store::{Cond, Read, Tx};
@@ -27,7 +28,8 @@ impl Seen {
     }
 }
 
-/// Turns a server's power and tells its host. Gives the generation that carries the intent.
+/// Turns a server's power and tells its host. Undone, the power is wanted as before: a start that failed must not happen later by itself,
+/// when something else changes.
 pub(crate) struct SetPower {
     pub server: String,
     pub on: bool,
@@ -39,12 +41,12 @@ pub(crate) struct SetPower {
 
 impl Step<Compute> for SetPower {
     const NAME: &'static str = "set power";
-    const NO_UNDO: &'static str = "the task's end says what the server's state is; power is intent of its own";
-    type Out = i64;
+    type Out = Turned;
 
-    async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<i64> {
+    async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<Turned> {
         let row = intent::server_row(tx, &self.server).await?;
         let host = row.text("host_id").to_string();
+        let was_on = row.text("power") == "on";
         let now = tx.now();
         let row = intent::change(tx, row, |r| {
             let generation = r.int("generation") + 1;
@@ -66,8 +68,33 @@ impl Step<Compute> for SetPower {
         })
         .await?;
         intent::touch_host(tx, &host).await?;
-        Ok(row.int("generation"))
+        Ok(Turned { generation: row.int("generation"), was_on })
     }
+
+    async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, out: &Turned) -> Result<()> {
+        let Some(row) = tx.one(Server::facts(), &self.server).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
+        let host = row.text("host_id").to_string();
+        intent::change(tx, row, |r| {
+            let generation = r.int("generation") + 1;
+            r.set("generation", generation);
+            r.set("power", if out.was_on { "on" } else { "off" });
+            if out.was_on && !self.on {
+                // It may be down by now: then it is started, as one asks for it.
+                let starts = r.int("starts") + 1;
+                r.set("starts", starts);
+            }
+        })
+        .await?;
+        intent::touch_host(tx, &host).await
+    }
+}
+
+/// What [`SetPower`] did.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Turned {
+    /// Carries the intent.
+    pub generation: i64,
+    pub was_on: bool,
 }
 
 /// Waits until the host says that a server is in a state, for a generation at least this.
@@ -187,7 +214,7 @@ impl Step<Compute> for Settle {
 
 /// Marks a server after its task failed.
 pub(crate) async fn failed(tx: &mut Tx, server: &str, status: &str, error: &Error) -> Result<()> {
-    let Some(row) = tx.one(<api_compute::Server as base::Resource>::facts(), server).await?.filter(|r| !r.flag("deleted")) else {
+    let Some(row) = tx.one(Server::facts(), server).await?.filter(|r| !r.flag("deleted")) else {
         return Ok(());
     };
     let ctx = base::Ctx::platform("task");

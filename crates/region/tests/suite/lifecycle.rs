@@ -86,6 +86,10 @@ async fn a_start_that_fails_leaves_the_server_to_be_started_again() {
     quiet(&world).await;
     nothing_leaks(&world).await;
     *host.how.lock().unwrap() = How::Obedient;
+    // It must not start later by itself, and the failure stays to be seen until somebody asks anew.
+    assert_eq!(world.get("servers/vm/desc").await.unwrap()["wanted"]["power"], "off");
+    world.post("servers/vm/sync", json!({})).await.unwrap();
+    world.reach("vm", &["ready"]).await;
     world.post("servers/vm/start", json!({})).await.unwrap();
     world.reach("vm", &["running"]).await;
 }

@@ -7,4 +7,5 @@ mod migrations;
 mod pages;
 mod replay;
 mod sharing;
+mod tasks;
 mod world;

@@ -48,6 +48,16 @@ pub trait Bed: Sync {
         &["status", "progress", "update_version"]
     }
 
+    /// The rows of a table that count; a service that keeps rows of what is gone leaves them out.
+    fn rows(&self, _: &Facts) -> Cond {
+        Cond::True
+    }
+
+    /// Returns when those [`Bed::beside`] have done what the ended task asked of them.
+    fn settled(&self, _: &Db, _: &Self::Env) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// What the environment holds outside the database, as lines to compare.
     fn outside(&self, _: &Self::Env) -> Vec<String> {
         Vec::new()
@@ -264,6 +274,7 @@ async fn once<B: Bed>(bed: &B, what: &str, rules: Vec<Rule>) -> Outcome {
     };
     assert!(script.all_happened(), "{what}: it never came to that");
     running.kill().await;
+    bed.settled(&db, &env).await;
     beside.abort();
     sound(&db, what).await;
     let after = world(bed, &db, &env).await;
@@ -284,7 +295,8 @@ async fn stuck(db: &Db) -> TaskRow {
 }
 
 async fn world<B: Bed>(bed: &B, db: &Db, env: &B::Env) -> Dump {
-    let mut out = dump(db, &bed.tables(), bed.volatile()).await.expect("the tables of the bed");
+    let rows = |facts: &Facts| bed.rows(facts);
+    let mut out = dump(db, &bed.tables(), rows, bed.volatile()).await.expect("the tables of the bed");
     out.add("outside", bed.outside(env));
     out
 }
