@@ -52,12 +52,7 @@ impl Guard {
 
     /// The caller behind `X-Auth-Token`, or else `Authorization: Bearer` (RFC 6750 §2.1).
     pub fn identify(&self, headers: &HeaderMap) -> Identified {
-        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim).filter(|v| !v.is_empty());
-        let bearer = || {
-            let (scheme, token) = text("authorization")?.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        };
-        match text("x-auth-token").or_else(bearer) {
+        match http::shown_token(headers) {
             Some(token) => self.check(token),
             None => Identified::guest(None),
         }

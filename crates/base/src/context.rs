@@ -86,11 +86,23 @@ pub struct Ctx {
     pub request_id: Arc<str>,
     pub lang: Lang,
     pub peer: Option<IpAddr>,
+    /// The token the caller showed, for calls to other services in the caller's name.
+    pub bearer: Bearer,
+}
+
+/// A token as it came. It cannot be printed.
+#[derive(Clone, Default)]
+pub struct Bearer(pub Option<Arc<str>>);
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "***" } else { "none" })
+    }
 }
 
 impl Ctx {
     /// Background work in the platform's own name.
     pub fn platform(request_id: &str) -> Ctx {
-        Ctx { caller: Arc::new(Caller::platform()), request_id: request_id.into(), lang: Lang::En, peer: None }
+        Ctx { caller: Arc::new(Caller::platform()), request_id: request_id.into(), lang: Lang::En, peer: None, bearer: Bearer::default() }
     }
 }

@@ -12,7 +12,7 @@ pub mod meta;
 mod time;
 mod value;
 
-pub use context::{Caller, Ctx, Lang, Role, Scope};
+pub use context::{Bearer, Caller, Ctx, Lang, Role, Scope};
 pub use derive::{Columns, Resource};
 pub use error::{Class, Error, Result};
 pub use facts::{Columns, Facts, Field, Flags, Level, Part, Resource, Row};

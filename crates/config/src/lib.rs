@@ -30,4 +30,4 @@ mod tree;
 mod types;
 
 pub use load::{Problem, Problems, Sources, load};
-pub use types::{Period, Secret};
+pub use types::{Period, Secret, period};

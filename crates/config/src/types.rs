@@ -104,6 +104,11 @@ impl<'de> Deserialize<'de> for Period {
     }
 }
 
+/// For fields that are a [`Duration`]: `#[serde(deserialize_with = "config::period")]`, written as a [`Period`].
+pub fn period<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+    Period::deserialize(d).map(|p| p.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,17 @@
 //! What an operator may set.
 
 use diskimage::Format;
+use serde::{Deserialize, Deserializer, de::Error};
 use std::path::PathBuf;
 use std::time::Duration;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
 pub struct Options {
-    /// Directory of the image files; this service's alone.
+    /// Directory of the image files, this service's alone; empty: `images` in the data directory.
     pub dir: PathBuf,
     /// Formats that every disk image is also offered in.
+    #[serde(deserialize_with = "formats")]
     pub target_formats: Vec<Format>,
     /// Largest image taken, bytes.
     pub max_image: u64,
@@ -19,10 +22,13 @@ pub struct Options {
     /// Uploads and downloads that may wait; beyond it 429.
     pub waiting: usize,
     /// How often rows and files are compared.
+    #[serde(deserialize_with = "config::period")]
     pub verify: Duration,
     /// How often the recycle bin is looked through.
+    #[serde(deserialize_with = "config::period")]
     pub purge: Duration,
     /// How long an image stays in the recycle bin.
+    #[serde(deserialize_with = "config::period")]
     pub keep_deleted: Duration,
     /// Whether deleted images go to the recycle bin first.
     pub recycle: bool,
@@ -36,6 +42,20 @@ pub struct Options {
     pub copy_from_hosts: Vec<String>,
     /// The program that makes copies in other formats.
     pub qemu_img: PathBuf,
+}
+
+fn formats<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Format>, D::Error> {
+    let known = |name: &String| {
+        let found = Format::ALL.into_iter().find(|f| f.name() == name);
+        found.ok_or_else(|| D::Error::custom(format!("{name} is no image format; known are {}", Format::ALL.map(Format::name).join(", "))))
+    };
+    Vec::<String>::deserialize(d)?.iter().map(known).collect()
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new(PathBuf::new())
+    }
 }
 
 impl Options {

@@ -19,7 +19,7 @@ async fn main() -> base::Result<()> {
         return Err(base::err!(MissingParameter, "usage: agent DATA-DIR STORAGE-DIR REGION-URL TOKEN"));
     };
     let (data, storage) = (PathBuf::from(data), PathBuf::from(storage));
-    let region = Arc::new(RegionHttp::new(region)?);
+    let region = Arc::new(RegionHttp::new(region, "")?);
     let room = host::probe::Host::new(vec![storage.clone()], "br0".into(), String::new(), String::new(), "test".into());
     let settings = Settings {
         program: "qemu-system-x86_64".into(),

@@ -8,7 +8,7 @@ use api_agent::{Desired, Enroll, Enrolled, Heard, HostFacts, Observed, Registere
 use base::{Error, Json, Result, err};
 use futures_util::StreamExt;
 use host_net::BoxFuture;
-use http::{Call, Client, ClientOptions};
+use http::{Call, Client, ClientOptions, Trust};
 use serde::de::DeserializeOwned;
 use std::{
     sync::{PoisonError, RwLock},
@@ -25,11 +25,20 @@ pub struct RegionHttp {
 }
 
 impl RegionHttp {
-    /// `url` is the compute service's, as `http://127.0.0.1:7780/compute`.
-    pub fn new(url: &str) -> Result<RegionHttp> {
+    /// `url` is the compute service's, as `http://127.0.0.1:7780/compute`; `ca` is believed besides the machine's, empty: none.
+    pub fn new(url: &str, ca: &str) -> Result<RegionHttp> {
+        Ok(RegionHttp::over(Client::new(RegionHttp::options(ca))?, url))
+    }
+
+    /// As [`RegionHttp::new`], over a client shared with other agents of the process; it is made with [`RegionHttp::options`].
+    pub fn over(client: Client, url: &str) -> RegionHttp {
+        RegionHttp { client, url: url.trim_end_matches('/').to_string(), credential: RwLock::default() }
+    }
+
+    pub fn options(ca: &str) -> ClientOptions {
+        let trust = if ca.is_empty() { Trust::System } else { Trust::SystemAnd(ca.to_string()) };
         // A call that the dialer repeats by itself is not repeated here as well.
-        let client = Client::new(ClientOptions { retries: 0, stall: Duration::from_secs(120), ..ClientOptions::default() })?;
-        Ok(RegionHttp { client, url: url.trim_end_matches('/').to_string(), credential: RwLock::default() })
+        ClientOptions { trust, retries: 0, stall: Duration::from_secs(120), ..ClientOptions::default() }
     }
 
     fn signed(&self, call: Call, credential: &str) -> Call {

@@ -30,6 +30,8 @@ pub struct Config {
     /// `kvm`, `tcg` or `auto`.
     pub accel: String,
     pub version: String,
+    /// PEM of the CA to believe besides the machine's; empty: none.
+    pub ca: String,
 }
 
 /// Runs the agent until `stop` is ready. Guests run on afterwards.
@@ -58,7 +60,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<()> {
         sandbox: true,
         host_memory_mb: machine_room.memory_mb(),
     };
-    let region = Arc::new(RegionHttp::new(&config.region_url)?);
+    let region = Arc::new(RegionHttp::new(&config.region_url, &config.ca)?);
     let parts = Parts {
         hypervisor: Arc::new(Qemu::new(settings)),
         disks: Arc::new(LocalDisks::new(vec![storage], "qemu-img".into(), region.clone())),

@@ -205,13 +205,17 @@ impl Call {
         call
     }
 
-    /// Carries the request id and the language on.
+    /// Carries the request id, the language and, where there is one, the caller's own token on.
     pub fn ctx(self, ctx: &Ctx) -> Call {
         let lang = match ctx.lang {
             Lang::En => "en",
             Lang::Zh => "zh-CN",
         };
-        self.header("x-request-id", &ctx.request_id).header("x-yunion-lang", lang)
+        let call = self.header("x-request-id", &ctx.request_id).header("x-yunion-lang", lang);
+        match &ctx.bearer.0 {
+            Some(token) => call.token(token),
+            None => call,
+        }
     }
 
     pub fn json(self, body: &Json) -> Call {

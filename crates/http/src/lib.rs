@@ -46,7 +46,7 @@ pub use hyper::{
 };
 pub use path::Path;
 pub use query::Query;
-pub use request::Request;
+pub use request::{Request, shown_token};
 pub use response::{JSON_TYPE, Response};
 pub use router::{BoxFuture, Handler, Reply, Router};
 pub use server::{Server, Serving};

@@ -8,7 +8,7 @@ use crate::{
     router::Route,
     stats::RouteStats,
 };
-use base::{Caller, Ctx, Json, Lang, Result, err};
+use base::{Bearer, Caller, Ctx, Json, Lang, Result, err};
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use std::{
@@ -122,7 +122,8 @@ impl Request {
 
     /// The operation context for a caller.
     pub fn ctx(&self, caller: Arc<Caller>) -> Ctx {
-        Ctx { caller, request_id: self.request_id.clone(), lang: self.lang, peer: self.peer }
+        let bearer = Bearer(shown_token(&self.headers).map(Arc::from));
+        Ctx { caller, request_id: self.request_id.clone(), lang: self.lang, peer: self.peer, bearer }
     }
 
     fn content_type(&self) -> &str {
@@ -162,6 +163,16 @@ impl Request {
     pub fn has_body(&self) -> bool {
         !self.body.is_empty()
     }
+}
+
+/// The token a request shows: `X-Auth-Token`, or else `Authorization: Bearer` (RFC 6750 §2.1).
+pub fn shown_token(headers: &HeaderMap) -> Option<&str> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim).filter(|v| !v.is_empty());
+    let bearer = || {
+        let (scheme, token) = text("authorization")?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    };
+    text("x-auth-token").or_else(bearer)
 }
 
 impl std::fmt::Debug for Request {

@@ -6,7 +6,8 @@ use scheduler::Scheduler;
 use std::{sync::Arc, time::Duration};
 
 /// What an operator may set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(default)]
 pub struct Settings {
     pub bounds: Bounds,
     /// MiB of the smallest root disk.
@@ -16,12 +17,15 @@ pub struct Settings {
     /// Bytes of the largest frame's payload guests get.
     pub mtu: i64,
     /// How long a disk may take, its image's download included.
+    #[serde(deserialize_with = "config::period")]
     pub disk_deadline: Duration,
     /// How long a server may take to run.
+    #[serde(deserialize_with = "config::period")]
     pub start_deadline: Duration,
     /// Seconds a guest has to shut down by itself.
     pub stop_timeout: i64,
     /// A host not heard of for so long is offline.
+    #[serde(deserialize_with = "config::period")]
     pub host_timeout: Duration,
 }
 

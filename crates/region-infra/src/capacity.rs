@@ -1,7 +1,8 @@
 //! How much a host or a storage carries: real size less what is kept back, times how often it may be given away.
 
 /// Defaults where a host or storage sets none (spec 12: overcommit).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(default)]
 pub struct Bounds {
     pub cpu: f64,
     pub memory: f64,

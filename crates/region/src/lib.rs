@@ -7,7 +7,7 @@ mod seed;
 mod usage;
 
 pub use region_compute::{Image, Images, Settings};
-pub use routes::Identify;
+pub use routes::{Identify, scheduler_router};
 pub use seed::{Place, Subnet, subnet};
 
 use base::{Clock, Resource, Result};
@@ -74,13 +74,19 @@ pub fn facts() -> Vec<&'static base::Facts> {
     ]
 }
 
+/// Brings the tables up to date; every process that works on the database does it.
+pub async fn migrate(db: &Db) -> Result<()> {
+    for set in [&resource::MIGRATIONS, &task::MIGRATIONS, &MIGRATIONS] {
+        db.migrate(set).await?;
+    }
+    Ok(())
+}
+
 impl Region {
     /// Brings the tables up to date and builds the service.
     pub async fn build(parts: Parts) -> Result<Arc<Region>> {
         let Parts { db, clock, gate, owners, images, settings, options, node } = parts;
-        for set in [&resource::MIGRATIONS, &task::MIGRATIONS, &MIGRATIONS] {
-            db.migrate(set).await?;
-        }
+        migrate(&db).await?;
         seed::builtins(&db).await?;
         let scheduler = Arc::new(Scheduler::start(db.clone()).await?);
         let bounds = settings.bounds.clone();

@@ -5,7 +5,8 @@ use api_agent::{Enroll, HostFacts, Observed};
 use base::{Caller, Ctx, Json, Result, err};
 use http::{HeaderMap, Method, Reply, Request, Response, Router};
 use region_compute::agent::HostId;
-use resource::{Ask, Params};
+use resource::{Ask, Gate, Params};
+use scheduler::Scheduler;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -47,34 +48,33 @@ impl Region {
             .post("/tasks/{id}", on!(callback))
             .any(&ALL, "/{*path}", on!(engine))
     }
+}
 
-    /// The scheduler's routes, for its own endpoint.
-    pub fn scheduler_router(self: &Arc<Self>, identify: Identify) -> Router {
-        let desk = Arc::new(Desk { region: self.clone(), identify });
-        let other = desk.clone();
-        Router::new()
-            .post("/scheduler", move |request: Request| {
-                let desk = other.clone();
-                async move { schedule(&desk, request).await }
-            })
-            .post("/scheduler/{*path}", move |request: Request| {
-                let desk = desk.clone();
-                async move { schedule(&desk, request).await }
-            })
+/// The scheduler's routes, for its own endpoint.
+pub fn scheduler_router(scheduler: Arc<Scheduler>, gate: Arc<dyn Gate>, identify: Identify) -> Router {
+    let serve = move |mut request: Request| {
+        let (scheduler, gate, identify) = (scheduler.clone(), gate.clone(), identify.clone());
+        async move {
+            let body = request.json().await?.unwrap_or_else(|| json!({}));
+            demand(gate.as_ref(), &request.ctx(identify(&request.headers)), "scheduler", "perform")?;
+            let path: Vec<&str> = request.tail().iter().map(String::as_str).collect();
+            Ok(Response::json(&scheduler.serve(&path, &body).await?))
+        }
+    };
+    Router::new().post("/scheduler", serve.clone()).post("/scheduler/{*path}", serve)
+}
+
+fn demand(gate: &dyn Gate, ctx: &Ctx, resource: &str, action: &str) -> Result<()> {
+    let ask = Ask { service: "compute", resource, action, extra: &[] };
+    if gate.allows(&ctx.caller, ctx.peer, &ask, base::Scope::System) {
+        return Ok(());
     }
+    Err(err!(Forbidden, "not allowed: {} on {} at scope {}; ask an administrator", action, resource, "system"))
 }
 
 impl Desk {
     fn ctx(&self, request: &Request) -> Ctx {
         request.ctx((self.identify)(&request.headers))
-    }
-
-    fn demand(&self, ctx: &Ctx, resource: &str, action: &str) -> Result<()> {
-        let ask = Ask { service: "compute", resource, action, extra: &[] };
-        if self.region.gate.allows(&ctx.caller, ctx.peer, &ask, base::Scope::System) {
-            return Ok(());
-        }
-        Err(err!(Forbidden, "not allowed: {} on {} at scope {}; ask an administrator", action, resource, "system"))
     }
 
     /// The host that speaks.
@@ -116,19 +116,11 @@ async fn usages(desk: &Desk, request: Request) -> Reply {
     Ok(Response::json(&desk.region.usages(&ctx, request.query.text("scope")).await?))
 }
 
-async fn schedule(desk: &Desk, mut request: Request) -> Reply {
-    let body = request.json().await?.unwrap_or_else(|| json!({}));
-    let ctx = desk.ctx(&request);
-    desk.demand(&ctx, "scheduler", "perform")?;
-    let path: Vec<&str> = request.tail().iter().map(String::as_str).collect();
-    Ok(Response::json(&desk.region.scheduler.serve(&path, &body).await?))
-}
-
 /// A token good for one host: `POST /host_tokens {"host_token": {"seconds": 3600}}`.
 async fn new_token(desk: &Desk, mut request: Request) -> Reply {
     let body = request.json().await?.unwrap_or(Json::Null);
     let ctx = desk.ctx(&request);
-    desk.demand(&ctx, "hosts", "create")?;
+    demand(desk.region.gate.as_ref(), &ctx, "hosts", "create")?;
     let seconds = body.pointer("/host_token/seconds").and_then(Json::as_i64).unwrap_or(3600);
     if !(60..=7 * 86_400).contains(&seconds) {
         return Err(err!(InputParameter, "seconds: {} is out of range 60 to 604800", seconds));

@@ -1,9 +1,8 @@
 //! The host agent: run in the foreground by `wolke host`, or kept alive as a child process by `wolke up`.
 
-use crate::{data::Data, up::Up};
+use crate::{data::Data, frame::Frame, up::Up};
 use anyhow::{Context, Result};
 use clap::Args;
-use service::Process;
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 #[derive(Args, Clone, Debug)]
@@ -29,6 +28,9 @@ pub struct Host {
     /// kvm, tcg or auto: probed by running a small machine.
     #[arg(long, default_value = "auto")]
     pub accel: String,
+    /// PEM file of the CA that signed the region's certificate; left out: one the machine trusts.
+    #[arg(long, env = "WOLKE_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 }
 
 /// Runs the agent until a signal.
@@ -43,6 +45,10 @@ pub async fn run(args: Host) -> Result<()> {
         access_ip: args.address,
         accel: args.accel,
         version: telemetry::version().to_string(),
+        ca: match &args.ca {
+            Some(file) => std::fs::read_to_string(file).with_context(|| format!("--ca: {} cannot be read", file.display()))?,
+            None => String::new(),
+        },
     };
     let stop = service::Shutdown::new();
     let waiting = stop.clone();
@@ -66,20 +72,23 @@ pub async fn run(args: Host) -> Result<()> {
 
 /// Keeps an agent alive beside the control plane. The agent is in a session of its own and stays when we are killed; the next start finds it
 /// by its data directory's lock and leaves it alone.
-pub async fn supervise(process: &Process, data: &Data, up: &Up, url: &str, region: &region::Region) -> Result<()> {
+pub async fn supervise(frame: &Frame, up: &Up, region: &region::Region) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         tracing::warn!(
             "not root: the control plane runs, but no host agent; run `sudo wolke host` with a token for servers to run on this machine"
         );
         return Ok(());
     }
-    let dir = data.path("host");
+    let dir = frame.data.path("host");
     let enrolled = dir.join("credential").exists();
     let token = if enrolled { String::new() } else { crate::up::enrolment(region).await? };
     let program = std::env::current_exe().context("our own program cannot be found")?;
-    let (url, bridge) = (format!("{url}/compute"), up.bridge.clone());
-    process.worker("host agent", move |stop| {
-        let (program, dir, url, bridge, token) = (program.clone(), dir.clone(), url.clone(), bridge.clone(), token.clone());
+    let mut words = vec!["--region".to_string(), format!("{}/compute", frame.front.local), "--bridge".to_string(), up.bridge.clone()];
+    if let Some(ca) = &frame.front.ca {
+        words.extend(["--ca".to_string(), ca.display().to_string()]);
+    }
+    frame.process.worker("host agent", move |stop| {
+        let (program, dir, words, token) = (program.clone(), dir.clone(), words.clone(), token.clone());
         async move {
             // An agent of an earlier life of ours goes on working; it is left alone until it ends, or we are told to.
             while let Some(pid) = Data::holder(&dir) {
@@ -92,7 +101,7 @@ pub async fn supervise(process: &Process, data: &Data, up: &Up, url: &str, regio
                 .arg("host")
                 .arg("--data")
                 .arg(&dir)
-                .args(["--region", &url, "--bridge", &bridge])
+                .args(&words)
                 .env("WOLKE_HOST_TOKEN", token)
                 .stdin(Stdio::null())
                 .process_group(0)

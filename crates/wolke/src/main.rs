@@ -3,7 +3,11 @@
 mod agent;
 mod data;
 mod down;
+mod frame;
+mod front;
 mod images;
+mod services;
+mod settings;
 mod up;
 
 use anyhow::Result;
@@ -24,17 +28,27 @@ fn whole() -> Command {
         .arg_required_else_help(true)
         .subcommand(up)
         .subcommand(down);
-    cli::commands().into_iter().fold(wolke, |wolke, command| {
-        // `wolke host --region …` is the agent, `wolke host list` lists hosts.
-        if command.get_name() == "host" {
-            let both = agent::Host::augment_args(command.arg_required_else_help(false))
-                .about("Run the host agent; or work with the hosts of the platform.")
-                .subcommand_negates_reqs(true)
-                .args_conflicts_with_subcommands(true);
-            return wolke.subcommand(both);
-        }
-        wolke.subcommand(command)
-    })
+    let mut servers: Vec<Command> = services::commands().collect();
+    servers.push(agent::Host::augment_args(Command::new("host").about("Run the host agent.")));
+    let mut wolke = wolke;
+    for command in cli::commands() {
+        // `wolke host --region …` is the agent, `wolke host list` lists hosts; so with the region service and `wolke region list`.
+        let Some(at) = servers.iter().position(|s| s.get_name() == command.get_name()) else {
+            wolke = wolke.subcommand(command);
+            continue;
+        };
+        let server = servers.remove(at);
+        let about = format!("{} Or: {}", server.get_about().unwrap_or_default(), command.get_about().unwrap_or_default());
+        let both = server.about(about).subcommands(command.get_subcommands().cloned());
+        wolke = wolke.subcommand(both.subcommand_negates_reqs(true).args_conflicts_with_subcommands(true).disable_help_subcommand(true));
+    }
+    wolke.subcommands(servers)
+}
+
+/// Whether a command line is for a process of the platform, and not for the client.
+fn serves(name: &str, inner: &ArgMatches) -> bool {
+    let server = name == "host" || services::SERVICES.iter().any(|(known, ..)| *known == name);
+    matches!(name, "up" | "down") || (server && inner.subcommand().is_none())
 }
 
 fn main() -> ExitCode {
@@ -47,8 +61,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ours = matches!(name, "up" | "down") || (name == "host" && inner.subcommand().is_none());
-    if !ours {
+    if !serves(name, inner) {
         return runtime.block_on(cli::run(name, inner, whole));
     }
     if let Err(e) = telemetry::init(&telemetry::Logging::default()) {
@@ -68,6 +81,7 @@ async fn run(name: &str, matches: &ArgMatches) -> Result<()> {
     match name {
         "up" => up::run(up::Up::from_arg_matches(matches)?).await,
         "down" => down::run(down::Down::from_arg_matches(matches)?).await,
-        _ => agent::run(agent::Host::from_arg_matches(matches)?).await,
+        "host" => agent::run(agent::Host::from_arg_matches(matches)?).await,
+        service => services::run(service, matches).await,
     }
 }

@@ -18,6 +18,26 @@ use store::Db;
 /// Longer than anything takes on a loaded machine.
 pub const LONG: Duration = Duration::from_secs(60);
 
+/// Makes tests of scenarios: each in a world on SQLite, and all of them, one after the other, in worlds on one PostgreSQL server.
+macro_rules! on_both {
+    ($($scenario:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $scenario() {
+                    super::$scenario(crate::world::World::new().await).await;
+                }
+            )+
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn pg_all() {
+            $($scenario(crate::world::World::on(store::testing::postgres().await).await).await;)+
+        }
+    };
+}
+pub(crate) use on_both;
+
 /// Roles by name: `admin` may everything everywhere, `member` everything in its project, `viewer` look at its project.
 struct Roles;
 
