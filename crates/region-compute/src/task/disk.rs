@@ -58,7 +58,12 @@ impl Step<Compute> for Place {
             medium: self.plan.medium.clone(),
         };
         let request = scheduler::Request { disks: vec![wish], ..Default::default() };
-        let outcome = env.scheduler.place(&request, 16);
+        let mut outcome = env.scheduler.place(&request, 16);
+        if outcome.candidates.is_empty() {
+            // As for servers: a refusal is given on what is committed now.
+            env.scheduler.catch_up().await?;
+            outcome = env.scheduler.place(&request, 16);
+        }
         for candidate in &outcome.candidates {
             let storage = &candidate.storages[0];
             if !intent::take_storage(tx, storage, self.plan.size).await? {

@@ -6,9 +6,9 @@ use crate::{
 };
 use serde_json::json;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sixty_four_at_once() {
-    let world = World::new().await;
+crate::world::on_both!(sixty_four_at_once, a_full_network_says_so, addresses_set_aside_stay_free);
+
+async fn sixty_four_at_once(world: World) {
     let _hosts = [world.host("h1", How::Obedient).await, world.host("h2", How::Obedient).await, world.host("h3", How::Obedient).await];
     let world = &world;
     let created =
@@ -23,9 +23,7 @@ async fn sixty_four_at_once() {
     nothing_leaks(world).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_network_says_so() {
-    let world = World::new().await;
+async fn a_full_network_says_so(world: World) {
     let _host = world.host("h1", How::Obedient).await;
     let small =
         json!({"network": {"name": "small", "wire": "w", "guest_ip_start": "10.2.0.2", "guest_ip_end": "10.2.0.4", "guest_ip_mask": 24}});
@@ -43,9 +41,7 @@ async fn a_full_network_says_so() {
     nothing_leaks(&world).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn addresses_set_aside_stay_free() {
-    let world = World::new().await;
+async fn addresses_set_aside_stay_free(world: World) {
     let _host = world.host("h1", How::Obedient).await;
     world.post("networks/net/reserve-ip", json!({"network": {"ips": ["10.1.0.10", "10.1.0.11"]}})).await.unwrap();
     world.post("servers", server("vm")).await.unwrap();

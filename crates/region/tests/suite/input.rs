@@ -6,9 +6,9 @@ use resource::Method;
 use serde_json::json;
 use store::{Cond, Read};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_mistake_is_named() {
-    let world = World::new().await;
+crate::world::on_both!(every_mistake_is_named, rights);
+
+async fn every_mistake_is_named(world: World) {
     let _host = world.host("h1", How::Obedient).await;
     let net = |more: Json| {
         let mut body = json!({"name": "n", "wire": "w", "guest_ip_start": "10.9.0.2", "guest_ip_end": "10.9.0.9", "guest_ip_mask": 24});
@@ -114,9 +114,7 @@ async fn counts(world: &World) -> Vec<i64> {
     out
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rights() {
-    let world = World::new().await;
+async fn rights(world: World) {
     let _host = world.host("h1", How::Obedient).await;
     world.ask(&person("ann", "red", "member"), Method::Post, "servers", crate::lifecycle::server("vm")).await.unwrap();
     world.reach("vm", &["running"]).await;

@@ -3,13 +3,19 @@
 use crate::world::{How, World, nothing_leaks, quiet};
 use serde_json::{Value as Json, json};
 
+crate::world::on_both!(
+    from_create_to_purge,
+    no_room_is_explained_and_nothing_is_held,
+    a_disk_that_fails_takes_everything_back,
+    a_start_that_fails_leaves_the_server_to_be_started_again,
+    a_batch_spreads_over_hosts
+);
+
 pub fn server(name: &str) -> Json {
     json!({"server": {"name": name, "vcpu_count": 1, "vmem_size": "512M", "disks": ["tiny:2g"], "nets": ["net"], "auto_start": true, "disable_delete": false}})
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn from_create_to_purge() {
-    let world = World::new().await;
+async fn from_create_to_purge(world: World) {
     let _host = world.host("h1", How::Obedient).await;
     world.post("servers", server("vm")).await.unwrap();
     let vm = world.reach("vm", &["running"]).await;
@@ -40,9 +46,7 @@ async fn from_create_to_purge() {
     nothing_leaks(&world).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_room_is_explained_and_nothing_is_held() {
-    let world = World::new().await;
+async fn no_room_is_explained_and_nothing_is_held(world: World) {
     world.post("servers", server("alone")).await.unwrap();
     let vm = world.reach("alone", &["sched_fail"]).await;
     assert!(vm["status_reason"].as_str().unwrap().contains("no hosts"), "{vm}");
@@ -61,9 +65,7 @@ async fn no_room_is_explained_and_nothing_is_held() {
     nothing_leaks(&world).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_fails_takes_everything_back() {
-    let world = World::new().await;
+async fn a_disk_that_fails_takes_everything_back(world: World) {
     let _host = world.host("h1", How::NoDisks).await;
     world.post("servers", server("vm")).await.unwrap();
     let vm = world.reach("vm", &["disk_fail"]).await;
@@ -76,9 +78,7 @@ async fn a_disk_that_fails_takes_everything_back() {
     nothing_leaks(&world).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_fails_leaves_the_server_to_be_started_again() {
-    let world = World::new().await;
+async fn a_start_that_fails_leaves_the_server_to_be_started_again(world: World) {
     let host = world.host("h1", How::NoStarts).await;
     world.post("servers", server("vm")).await.unwrap();
     let vm = world.reach("vm", &["start_fail"]).await;
@@ -87,24 +87,22 @@ async fn a_start_that_fails_leaves_the_server_to_be_started_again() {
     nothing_leaks(&world).await;
     *host.how.lock().unwrap() = How::Obedient;
     // It must not start later by itself, and the failure stays to be seen until somebody asks anew.
-    assert_eq!(world.get("servers/vm/desc").await.unwrap()["wanted"]["power"], "off");
+    assert_eq!(world.get("servers/vm/desc").await.unwrap()["server"]["wanted"]["power"], "off");
     world.post("servers/vm/sync", json!({})).await.unwrap();
     world.reach("vm", &["ready"]).await;
     world.post("servers/vm/start", json!({})).await.unwrap();
     world.reach("vm", &["running"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_batch_spreads_over_hosts() {
-    let world = World::new().await;
+async fn a_batch_spreads_over_hosts(world: World) {
     let _hosts = [world.host("h1", How::Obedient).await, world.host("h2", How::Obedient).await];
     let mut body = server("b");
-    body["count"] = json!(6);
+    body["count"] = json!(12);
     let answer = world.post("servers", body).await.unwrap();
-    assert_eq!(answer["servers"].as_array().unwrap().len(), 6);
+    assert_eq!(answer["servers"].as_array().unwrap().len(), 12);
     assert_eq!(answer["servers"][0]["status"], 200);
     let mut on = std::collections::BTreeSet::new();
-    for i in 1..=6 {
+    for i in 1..=12 {
         on.insert(world.reach(&format!("b-{i}"), &["running"]).await["host"].to_string());
     }
     assert_eq!(on.len(), 2, "{on:?}");
@@ -113,12 +111,9 @@ async fn a_batch_spreads_over_hosts() {
 }
 
 /// A control plane that dies in the middle of many creations: its successor on the same database brings every one to an end.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_region_that_dies_is_succeeded() {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", dir.path().join("c.db").display());
+async fn a_region_that_dies_is_succeeded(url: &str) {
     for round in 0..5u64 {
-        let db = store::Db::open(&url).await.unwrap();
+        let db = store::Db::open(url).await.unwrap();
         let world = World::on(db).await;
         for i in 0..8 {
             world.post("servers", server(&format!("r{round}-{i}"))).await.unwrap();
@@ -127,10 +122,21 @@ async fn a_region_that_dies_is_succeeded() {
         tokio::time::sleep(std::time::Duration::from_millis(round * 7)).await;
         drop(world);
     }
-    let world = World::on(store::Db::open(&url).await.unwrap()).await;
+    let world = World::on(store::Db::open(url).await.unwrap()).await;
     quiet(&world).await;
     for server in world.get("servers").await.unwrap()["servers"].as_array().unwrap() {
         assert_eq!(server["status"], "sched_fail", "there were no hosts: {server}");
     }
     nothing_leaks(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn succession_on_sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    a_region_that_dies_is_succeeded(&format!("sqlite://{}", dir.path().join("c.db").display())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pg_succession() {
+    a_region_that_dies_is_succeeded(&store::testing::postgres_url().await).await;
 }

@@ -30,3 +30,8 @@ async fn agrees(db: store::Db) {
 async fn the_tables_are_the_facts() {
     agrees(store::Db::open("sqlite::memory:").await.unwrap()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pg_the_tables_are_the_facts() {
+    agrees(store::testing::postgres().await).await;
+}

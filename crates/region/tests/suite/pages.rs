@@ -6,9 +6,9 @@ use crate::{
 };
 use serde_json::json;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_costs_the_same_whatever_its_length() {
-    let world = World::new().await;
+crate::world::on_both!(a_page_costs_the_same_whatever_its_length, paging_filters_and_projection, tags);
+
+async fn a_page_costs_the_same_whatever_its_length(world: World) {
     let _host = world.host("h1", How::Obedient).await;
     let mut body = server("s");
     body["count"] = json!(20);
@@ -35,9 +35,7 @@ async fn a_page_costs_the_same_whatever_its_length() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn paging_filters_and_projection() {
-    let world = World::new().await;
+async fn paging_filters_and_projection(world: World) {
     for i in 0..7 {
         world
             .post(
@@ -79,9 +77,7 @@ async fn paging_filters_and_projection() {
     assert_eq!(empty, json!({"disks": []}), "an empty list is only its key");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tags() {
-    let world = World::new().await;
+async fn tags(world: World) {
     for name in ["a", "b"] {
         world.post("serverskus", json!({"serversku": {"name": name, "cpu_core_count": 1, "memory_size_mb": 1024}})).await.unwrap();
     }

@@ -11,6 +11,8 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use testkit::replay::{Exchange, Names, Recording, shape_diff};
 
+crate::world::on_both!(recorded_exchanges);
+
 macro_rules! recording {
     ($name:literal) => {
         ($name, include_str!(concat!("../recordings/", $name, ".json")))
@@ -155,9 +157,7 @@ async fn update(world: &World, path: &str, body: Json) {
     world.ask(&admin(), Method::Put, path, body).await.expect("an update");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn recorded_exchanges() {
-    let world = World::new().await;
+async fn recorded_exchanges(world: World) {
     let host = world.host("h1", How::Obedient).await;
     let mut player = Player::default();
 

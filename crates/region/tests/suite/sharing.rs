@@ -4,9 +4,9 @@ use crate::world::{World, admin, person};
 use resource::Method;
 use serde_json::{Value as Json, json};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_network_is_shared_and_taken_back() {
-    let world = World::new().await;
+crate::world::on_both!(a_network_is_shared_and_taken_back);
+
+async fn a_network_is_shared_and_taken_back(world: World) {
     let (ann, eve) = (person("ann", "red", "member"), person("eve", "blue", "member"));
     let body = json!({"network": {"name": "mine", "wire": "w", "guest_ip_prefix": "10.5.0.0/24"}});
     world.ask(&ann, Method::Post, "networks", body).await.unwrap();

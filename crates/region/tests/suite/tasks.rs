@@ -32,6 +32,7 @@ enum Before {
 struct Kit {
     before: Before,
     task: fn(&Found) -> NewTask,
+    postgres: bool,
     /// Who speaks for the host of the world made last.
     host: Mutex<Option<HostId>>,
 }
@@ -45,7 +46,7 @@ struct Found {
 }
 
 fn kit(before: Before, task: fn(&Found) -> NewTask) -> Kit {
-    Kit { before, task, host: Mutex::default() }
+    Kit { before, task, postgres: false, host: Mutex::default() }
 }
 
 async fn compute(db: &Db) -> Arc<Compute> {
@@ -84,7 +85,7 @@ impl Bed for Kit {
     type Env = Compute;
 
     async fn world(&self) -> (Db, Arc<Compute>) {
-        let db = store::testing::sqlite().await;
+        let db = if self.postgres { store::testing::postgres().await } else { store::testing::sqlite().await };
         let world = World::still(db.clone()).await;
         let host = world.machine("h1").await;
         let env = compute(&db).await;
@@ -309,4 +310,10 @@ async fn disk_delete() {
     let delete = |found: &Found| on_disk(&tasks::DiskDelete { disk: found.disk.clone() }, found);
     let (steps, _) = steps(kit(Before::DiskReady, delete)).await;
     assert_eq!(steps, ["point of no return", "remove", "wait for disks"]);
+}
+
+/// The richest task and the one with the retracted disk, on the other database.
+#[tokio::test(flavor = "multi_thread")]
+async fn pg_create() {
+    steps(Kit { postgres: true, ..kit(Before::Asked, |found| create(found, true)) }).await;
 }
