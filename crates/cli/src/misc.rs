@@ -156,12 +156,19 @@ async fn host_token(matches: &ArgMatches) -> Result<()> {
     let seconds = matches.get_one::<i64>("seconds").copied().unwrap_or(3600);
     let answer = session.post(Service::Compute, "/host_tokens", &json!({"host_token": {"seconds": seconds}})).await?;
     let mut made = answer["host_token"].clone();
-    let command = format!("wolke host --region {} --token {}", session.url(Service::Compute)?, made["token"].as_str().unwrap_or_default());
+    let mut command = format!("wolke host --region {} --token {}", session.url(Service::Compute)?, made["token"].as_str().unwrap_or_default());
+    let ca = session.ca_file();
+    if !ca.is_empty() {
+        command.push_str(" --ca ca.pem");
+    }
     if body::text(matches, "output") != Some("table") {
         made["command"] = Json::from(command);
         return output::one(matches, &made);
     }
     eprintln!("good once, for {seconds} s; run on the machine, as root:");
+    if !ca.is_empty() {
+        eprintln!("(with a copy of {ca} there: the platform's certificates are its own)");
+    }
     output::print(&(command + "\n"))
 }
 

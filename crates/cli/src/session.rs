@@ -71,6 +71,11 @@ impl Session {
         Ok(())
     }
 
+    /// The CA that is believed besides the machine's; empty: none.
+    pub fn ca_file(&self) -> &str {
+        &self.profile.ca_file
+    }
+
     /// The address of a service.
     pub fn url(&self, service: Service) -> Result<String> {
         let of = |region: &str| self.subject.endpoint(service.kind(), region, &self.profile.interface);
