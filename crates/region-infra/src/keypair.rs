@@ -1,6 +1,6 @@
 //! Key pairs: given by their user, or made here and fetched once.
 
-use crate::shared;
+use crate::{rsa, shared};
 use api_compute::Keypair;
 use base::{Error, Kind as Cell, Result, Row, err};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -17,7 +17,17 @@ impl Hooks for KeypairHooks {
             let given = row.text("public_key").trim().to_string();
             if given.is_empty() {
                 let name = row.name().to_string();
-                let (public, private) = generate(&name)?;
+                // Clients that leave the scheme out mean the one they always meant.
+                let (public, private) = match row.text("scheme").to_ascii_uppercase().as_str() {
+                    "ED25519" => ed25519(&name)?,
+                    "RSA" | "" => {
+                        // Too long for a thread that serves others.
+                        let made = tokio::task::spawn_blocking(rsa::generate).await.map_err(Error::internal)?;
+                        let (blob, key) = made?;
+                        (line("ssh-rsa", &blob, &name), pem("RSA PRIVATE KEY", 64, &key))
+                    }
+                    other => return Err(err!(InputParameter, "scheme: {} is not one of {}", other, "RSA, ED25519")),
+                };
                 row.set("public_key", public);
                 row.set("private_key", private);
             } else {
@@ -56,7 +66,7 @@ impl Hooks for KeypairHooks {
 }
 
 /// A new Ed25519 pair: the line for `authorized_keys`, and the private half as OpenSSH writes it (PROTOCOL.key of OpenSSH).
-fn generate(comment: &str) -> Result<(String, String)> {
+fn ed25519(comment: &str) -> Result<(String, String)> {
     let mut seed = [0u8; 32];
     getrandom(&mut seed)?;
     let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(Error::internal)?;
@@ -85,10 +95,19 @@ fn generate(comment: &str) -> Result<(String, String)> {
     file.extend_from_slice(&1u32.to_be_bytes());
     field(&mut file, &blob);
     field(&mut file, &secret);
-    let text = BASE64.encode(file);
-    let lines = text.as_bytes().chunks(70).map(|c| String::from_utf8_lossy(c).into_owned()).collect::<Vec<_>>().join("\n");
-    let private = format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{lines}\n-----END OPENSSH PRIVATE KEY-----\n");
-    Ok((format!("ssh-ed25519 {} {}", BASE64.encode(blob), comment.replace(char::is_whitespace, "-")), private))
+    Ok((line("ssh-ed25519", &blob, comment), pem("OPENSSH PRIVATE KEY", 70, &file)))
+}
+
+/// A line for `authorized_keys`.
+fn line(algorithm: &str, blob: &[u8], comment: &str) -> String {
+    format!("{algorithm} {} {}", BASE64.encode(blob), comment.replace(char::is_whitespace, "-"))
+}
+
+/// RFC 7468
+fn pem(label: &str, width: usize, bytes: &[u8]) -> String {
+    let text = BASE64.encode(bytes);
+    let lines = text.as_bytes().chunks(width).map(|c| String::from_utf8_lossy(c).into_owned()).collect::<Vec<_>>().join("\n");
+    format!("-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
 }
 
 fn getrandom(into: &mut [u8]) -> Result<()> {
@@ -172,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_made_pair_reads_back() {
-        let (public, private) = generate("web 1").unwrap();
+        let (public, private) = ed25519("web 1").unwrap();
         assert_eq!(read(&public).unwrap().0, "ED25519");
         assert!(private.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----"));
         for bad in ["", "ssh-rsa", "ssh-rsa AAAA", "ssh-dss AAAAB3NzaC1kc3M=", "hello world"] {

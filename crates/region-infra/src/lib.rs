@@ -5,6 +5,7 @@ mod host;
 mod infra;
 mod keypair;
 mod place;
+mod rsa;
 mod sku;
 mod storage;
 

@@ -9,7 +9,10 @@ use serde_json::json;
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
 use store::{Cond, Pick, Read, Select, Tx, work};
 
-struct NetworkHooks;
+struct NetworkHooks {
+    /// Name servers of networks that name none, comma separated.
+    dns: String,
+}
 
 impl NetworkHooks {
     /// The wire: named, or the zone's only one of the VPC.
@@ -191,10 +194,8 @@ impl Hooks for NetworkHooks {
                 page.add(i, "is_default_vpc", vpc == "default");
                 page.add(i, "vpc_id", vpc);
                 page.add(i, "exit", public);
-                if !page.rows[i].text("guest_dns").is_empty() {
-                    let dns = page.rows[i].text("guest_dns").to_string();
-                    page.add(i, "dns", dns);
-                }
+                let dns = page.rows[i].text("guest_dns").to_string();
+                page.add(i, "dns", if dns.is_empty() { self.dns.clone() } else { dns });
                 page.add(i, "ports", size);
                 for key in ["vnics", "vnics4"] {
                     page.add(i, key, nics);
@@ -370,10 +371,10 @@ fn release<'a>(_: &'a NetworkHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
     })
 }
 
-/// The kinds of this link.
-pub fn kinds() -> Vec<Kind> {
+/// The kinds of this link. `dns`: what guests of networks that name no name servers are given.
+pub fn kinds(dns: &[String]) -> Vec<Kind> {
     const ADDRESSES: ActionFact = ActionFact { name: "addresses", doc: "Every address in use and by whom.", inputs: &[] };
-    let network = Kind::new::<Network, _>(&Arc::new(NetworkHooks))
+    let network = Kind::new::<Network, _>(&Arc::new(NetworkHooks { dns: dns.join(",") }))
         .context("wires", "wire_id")
         .spec(ADDRESSES, list_addresses)
         .action(RESERVE, reserve)

@@ -89,10 +89,10 @@ impl Region {
         migrate(&db).await?;
         seed::builtins(&db).await?;
         let scheduler = Arc::new(Scheduler::start(db.clone()).await?);
-        let bounds = settings.bounds.clone();
+        let (bounds, dns) = (settings.bounds.clone(), settings.dns.clone());
         let env = Arc::new(Compute { images: images.clone(), scheduler: scheduler.clone(), settings });
         let mut kinds = region_infra::kinds(&bounds);
-        kinds.extend(region_network::kinds());
+        kinds.extend(region_network::kinds(&dns));
         kinds.extend(region_compute::kinds(&env));
         kinds.extend(jobs::kinds());
         let engine = Arc::new(Engine::new("compute", db.clone(), clock.clone(), gate.clone(), owners, kinds, options));

@@ -42,7 +42,7 @@ pub use kind::{ActionFact, Builder, Input, Joint, Kind, Naming, Parent, Reply};
 pub use names::check_name;
 pub use owner::{FixedOwners, Owner, Owners};
 pub use params::Params;
-pub use tags::Tag;
+pub use tags::{Tag, write as write_tags};
 pub use view::{Page, write_row};
 
 use std::{future::Future, pin::Pin};

@@ -24,7 +24,7 @@ pub fn check_name(name: &str) -> Result<()> {
 /// What the client asked a new row to be called.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// Exactly this, or with `-1`, `-2` … when several are made.
+    /// Exactly this; when several are made, a pattern too.
     Exact(String),
     /// A pattern, made unique.
     Pattern(String),
@@ -83,8 +83,7 @@ pub(crate) async fn demand_free(tx: &mut Tx, kind: &Kind, row: &Row) -> Result<(
 pub(crate) async fn choose(tx: &mut Tx, kind: &Kind, row: &Row, wish: &Wish, count: usize) -> Result<Vec<String>> {
     match wish {
         Wish::Exact(name) if count == 1 => Ok(vec![name.clone()]),
-        Wish::Exact(name) => Ok((1..=count).map(|n| format!("{name}-{n}")).collect()),
-        Wish::Pattern(pattern) => {
+        Wish::Exact(pattern) | Wish::Pattern(pattern) => {
             let prefix: String = pattern.chars().take_while(|c| !matches!(c, '#' | '?')).collect();
             let mut cond = siblings(kind, row);
             if !prefix.is_empty() {

@@ -212,6 +212,10 @@ impl Scheduler {
         Ok(())
     }
 
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
     /// The best hosts for a request, at most `limit`, from what is known now.
     pub fn place(&self, request: &Request, limit: usize) -> Outcome {
         place(&self.state.read().unwrap_or_else(PoisonError::into_inner), request, limit)

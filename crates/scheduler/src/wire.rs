@@ -1,8 +1,10 @@
 //! The scheduler's own endpoints, as existing clients call them (spec 12 §1).
 
-use crate::{DiskWish, NetWish, Request, Scheduler};
-use base::{Json, Result, err};
+use crate::{Candidate, DiskWish, HostView, NetWish, Outcome, Request, Scheduler, StorageView};
+use base::{Json, Kind, Result, err};
 use serde_json::json;
+use std::collections::HashMap;
+use store::{Cond, Read, Select};
 
 fn int(body: &Json, key: &str) -> Option<i64> {
     let v = body.get(key)?;
@@ -32,52 +34,53 @@ pub(crate) fn request(body: &Json) -> Result<Request> {
     })
 }
 
+fn wanted_count(body: &Json) -> usize {
+    int(body.get("scheduler").unwrap_or(body), "count").unwrap_or(1).clamp(1, 1000) as usize
+}
+
+/// How many hosts a test answers when the client does not say.
+const SUGGESTIONS: i64 = 100;
+
 impl Scheduler {
     /// `POST /scheduler/{word}`; clean-cache and its kin have nothing to do here: the snapshot follows the database by itself.
     pub async fn serve(&self, path: &[&str], body: &Json) -> Result<Json> {
         match path {
             [] => {
-                self.catch_up().await?;
-                let wanted = request(body)?;
-                let count = int(body, "count").unwrap_or(1).max(1) as usize;
-                let out = self.place(&wanted, count);
-                if out.candidates.len() < count {
+                let wanted = self.understand(body).await?;
+                let count = wanted_count(body);
+                let (dealt, out) = self.deal(&wanted, count);
+                if dealt.is_empty() {
                     return Err(err!(InsufficientResource, "No matching resources: {}", out.explain(&wanted)));
                 }
-                let rows: Vec<Json> = out.candidates.iter().map(|c| candidate(c, &wanted)).collect();
+                let mut rows: Vec<Json> = dealt.iter().map(|c| candidate(c, &wanted)).collect();
+                // As many as were asked for: those without a place fail alone.
+                rows.resize_with(count, || json!({"session_id": "", "host_id": "", "name": "", "error": "Out of resource"}));
                 Ok(json!({ "candidates": rows }))
             }
             ["forecast"] => {
-                let wanted = request(body)?;
-                let count = int(body, "count").unwrap_or(1).max(1) as usize;
-                let out = self.place(&wanted, count);
-                let rows: Vec<Json> = out.candidates.iter().map(|c| candidate(c, &wanted)).collect();
-                let filtered: Vec<Json> = out
-                    .refusals
-                    .iter()
-                    .take(100)
-                    .map(
-                        |(host, refusal)| json!({"id": host, "name": host, "filter_name": "placement", "reasons": [refusal.text(&wanted)]}),
-                    )
-                    .collect();
-                Ok(
-                    json!({"candidates": rows, "can_create": out.candidates.len() >= count, "req_count": count, "allow_count": out.candidates.len(),
-                    "filtered_candidates": filtered, "not_allow_reasons": if rows_short(&out, count) { vec![out.explain(&wanted)] } else { vec![] }}),
-                )
+                let wanted = self.understand(body).await?;
+                let count = wanted_count(body);
+                let (dealt, out) = self.deal(&wanted, count);
+                let rows: Vec<Json> = dealt.iter().map(|c| candidate(c, &wanted)).collect();
+                let filtered: Vec<Json> = self.with(|s| {
+                    let ids: HashMap<&str, &str> = s.hosts.values().map(|h| (h.name.as_str(), h.id.as_str())).collect();
+                    let refused = |(host, refusal): &(String, crate::Refusal)| {
+                        json!({"id": ids.get(host.as_str()), "name": host, "filter_name": "placement", "reasons": [refusal.text(&wanted)]})
+                    };
+                    out.refusals.iter().take(100).map(refused).collect()
+                });
+                let reasons = if dealt.len() < count { vec![out.explain(&wanted)] } else { vec![] };
+                Ok(json!({"candidates": rows, "can_create": dealt.len() >= count, "req_count": count, "allow_count": dealt.len(),
+                    "filtered_candidates": filtered, "not_allow_reasons": reasons}))
             }
             ["test"] => {
-                let wanted = request(body)?;
-                let limit = int(body, "suggestion_limit").unwrap_or(100).clamp(1, 2048) as usize;
+                let wanted = self.understand(body).await?;
+                let limit = int(body, "suggestion_limit").filter(|n| *n > 0).unwrap_or(SUGGESTIONS).min(2048) as usize;
                 let out = self.place(&wanted, limit);
+                let names = self.storage_names(&out.candidates).await?;
                 let rows: Vec<Json> = self.with(|s| {
-                    out.candidates
-                        .iter()
-                        .filter_map(|c| s.hosts.get(&c.host_id).map(|h| (c, h)))
-                        .map(|(c, h)| {
-                            json!({"id": c.host_id, "name": c.name, "capacity": capacity(h, &wanted), "score": format!("capacity:{}", c.score),
-                                "count": 1, "capacity_details": {}, "score_details": ""})
-                        })
-                        .collect()
+                    let known = out.candidates.iter().filter_map(|c| s.hosts.get(&c.host_id).map(|h| (c, h)));
+                    known.map(|(c, h)| suggestion(c, h, &wanted, &names)).collect()
                 });
                 let total = rows.len();
                 Ok(json!({"data": rows, "total": total, "limit": limit, "offset": 0}))
@@ -104,23 +107,50 @@ impl Scheduler {
     }
 }
 
-fn rows_short(out: &crate::Outcome, count: usize) -> bool {
-    out.candidates.len() < count
-}
-
-fn candidate(c: &crate::Candidate, r: &Request) -> Json {
+fn candidate(c: &Candidate, r: &Request) -> Json {
     let disks: Vec<Json> = c.storages.iter().enumerate().map(|(i, s)| json!({"index": i, "storage_ids": [s]})).collect();
-    let nets: Vec<Json> = c.networks.iter().enumerate().map(|(i, n)| json!({"index": i, "network_ids": [n]})).collect();
-    json!({"host_id": c.host_id, "name": c.name, "session_id": "", "disks": disks, "nets": nets, "cpu": r.vcpu_count})
+    json!({"host_id": c.host_id, "name": c.name, "session_id": "", "disks": disks, "nets": nets(c), "cpu": r.vcpu_count, "error": ""})
 }
 
-fn capacity(h: &crate::HostView, r: &Request) -> i64 {
+/// How many such servers a host takes.
+fn capacity(h: &HostView, r: &Request) -> i64 {
     let cpu = (h.cpu_capacity - h.cpu_commit) / r.vcpu_count.max(1);
     let mem = (h.mem_capacity - h.mem_commit) / r.vmem_size.max(1);
-    cpu.min(mem).max(0)
+    let disks: i64 = r.disks.iter().map(|d| d.size).sum();
+    let room: i64 = h.storages.iter().filter(|s| s.usable).map(|s| s.free / disks.max(1)).sum();
+    cpu.min(mem).min(if disks > 0 { room } else { i64::MAX }).max(0)
 }
 
-fn describe(h: &crate::HostView) -> Json {
+/// One host of a test's answer, with the storages each disk could lie in.
+fn suggestion(c: &Candidate, h: &HostView, r: &Request, names: &HashMap<String, String>) -> Json {
+    let holds = |s: &&StorageView, d: &DiskWish| {
+        s.usable
+            && s.free >= d.size
+            && (d.storage_id.is_empty() || s.id == d.storage_id)
+            && (d.backend.is_empty() || s.storage_type == d.backend)
+            && (d.medium.is_empty() || s.medium == d.medium)
+    };
+    let disks: Vec<Json> = r
+        .disks
+        .iter()
+        .enumerate()
+        .map(|(i, d)| {
+            let mut fit: Vec<&StorageView> = h.storages.iter().filter(|s| holds(s, d)).collect();
+            fit.sort_by_key(|s| std::cmp::Reverse(s.free));
+            let fit: Vec<Json> =
+                fit.into_iter().map(|s| json!({"id": s.id, "name": names.get(&s.id).unwrap_or(&s.id), "free_capacity": s.free})).collect();
+            json!({"index": i, "storages": fit})
+        })
+        .collect();
+    json!({"id": c.host_id, "name": c.name, "capacity": capacity(h, r), "score": {}, "score_details": format!("capacity:{}", c.score),
+        "count": 1, "data": null, "capacity_details": null, "disks": disks, "nets": nets(c)})
+}
+
+fn nets(c: &Candidate) -> Vec<Json> {
+    c.networks.iter().enumerate().map(|(i, n)| json!({"index": i, "network_ids": [n]})).collect()
+}
+
+fn describe(h: &HostView) -> Json {
     let storage: i64 = h.storages.iter().map(|s| s.free).sum();
     json!({"id": h.id, "name": h.name, "status": h.status, "host_type": h.host_type,
         "host_status": if h.online { "online" } else { "offline" }, "enable_status": if h.enabled { "enable" } else { "disable" },
@@ -128,4 +158,72 @@ fn describe(h: &crate::HostView) -> Json {
         "cpu": {"free": h.cpu_capacity - h.cpu_commit, "reserverd": h.cpu_reserved, "total": h.cpu_capacity},
         "mem": {"free": h.mem_capacity - h.mem_commit, "reserverd": h.mem_reserved, "total": h.mem_capacity},
         "storage": {"free": storage, "reserverd": 0, "total": storage}, "pending_usage": null})
+}
+
+impl Scheduler {
+    /// The request of a body, its names resolved, on a snapshot that knows of everything committed before.
+    async fn understand(&self, body: &Json) -> Result<Request> {
+        self.catch_up().await?;
+        let mut wanted = request(body)?;
+        let (mine, none) = (wanted.project_id.clone(), String::new());
+        for net in &mut wanted.nets {
+            net.network_id = self.resolve("network", "networks", &net.network_id, &mine).await?;
+            net.wire_id = self.resolve("wire", "wires", &net.wire_id, &none).await?;
+        }
+        for disk in &mut wanted.disks {
+            disk.storage_id = self.resolve("storage", "storages", &disk.storage_id, &none).await?;
+        }
+        wanted.prefer_host = self.resolve("host", "hosts", &wanted.prefer_host, &none).await?;
+        wanted.prefer_zone = self.resolve("zone", "zones", &wanted.prefer_zone, &none).await?;
+        Ok(wanted)
+    }
+
+    /// The identifier of what is named by it or by its name; of several of one name, the project's own.
+    async fn resolve(&self, what: &str, table: &'static str, which: &str, project: &str) -> Result<String> {
+        if which.is_empty() {
+            return Ok(String::new());
+        }
+        let by_name = |more: Cond| {
+            let named = Cond::eq("id", which).or(Cond::eq("name", which));
+            Select::from(table).column("id", Kind::Text).filter(Cond::eq("deleted", false).and(named).and(more))
+        };
+        let mut db = self.db();
+        let mut found = db.rows(&by_name(Cond::True)).await?;
+        if found.len() > 1 && !project.is_empty() {
+            found = db.rows(&by_name(Cond::eq("tenant_id", project))).await?;
+        }
+        match found.as_slice() {
+            [one] => Ok(one[0].as_str().to_string()),
+            [] => Err(err!(ResourceNotFound, "{} {} not found", what, which)),
+            several => Err(err!(InputParameter, "{} {} names {} at once; use an id", what, which, several.len())),
+        }
+    }
+
+    async fn storage_names(&self, candidates: &[Candidate]) -> Result<HashMap<String, String>> {
+        let ids: Vec<String> = self.with(|s| {
+            let hosts = candidates.iter().filter_map(|c| s.hosts.get(&c.host_id));
+            hosts.flat_map(|h| h.storages.iter().map(|s| s.id.clone())).collect()
+        });
+        let select = Select::from("storages").column("id", Kind::Text).column("name", Kind::Text);
+        let mut db = self.db();
+        let rows = db.rows(&select.filter(Cond::is_in("id", ids))).await?;
+        Ok(rows.into_iter().map(|r| (r[0].as_str().to_string(), r[1].as_str().to_string())).collect())
+    }
+
+    /// Deals `count` servers over the hosts that can take them, best first, one to each host in a round, as long as a host has room.
+    fn deal(&self, wanted: &Request, count: usize) -> (Vec<Candidate>, Outcome) {
+        let out = self.place(wanted, count);
+        let mut room: Vec<i64> =
+            self.with(|s| out.candidates.iter().map(|c| s.hosts.get(&c.host_id).map_or(0, |h| capacity(h, wanted))).collect());
+        let mut dealt = Vec::with_capacity(count);
+        while dealt.len() < count && room.iter().any(|r| *r > 0) {
+            for (candidate, room) in out.candidates.iter().zip(&mut room) {
+                if *room > 0 && dealt.len() < count {
+                    *room -= 1;
+                    dealt.push(candidate.clone());
+                }
+            }
+        }
+        (dealt, out)
+    }
 }

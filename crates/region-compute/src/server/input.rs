@@ -260,6 +260,9 @@ async fn prefer(op: &Op<'_>, body: &Map, kind: &str, names: &[&str]) -> Result<S
 
 /// The account and password the guest is given.
 fn credentials(body: &Map, row: &mut Row) -> Result<()> {
+    if row.text("login_account").is_empty() {
+        row.set("login_account", if row.text("os_type") == "Windows" { "Administrator" } else { "root" });
+    }
     let account = row.text("login_account");
     if account.len() > 32 || account.chars().next().is_some_and(|c| !c.is_ascii_alphabetic()) {
         return Err(err!(InputParameter, "login_account: {} must start with a letter and have at most 32 characters", account));
@@ -276,6 +279,24 @@ fn credentials(body: &Map, row: &mut Row) -> Result<()> {
     }
     row.set("login_secret", password);
     Ok(())
+}
+
+/// What clients read of a server's metadata: the pattern it was named by, its login account, and what its image says of the system in it.
+pub(super) fn tags(body: &Map, row: &Row, image: Option<&crate::Image>) -> Vec<(String, Option<String>)> {
+    let several = resource::int(body, "count").ok().flatten().is_some_and(|n| n > 1);
+    let pattern = resource::text(body, &["generate_name"]).or_else(|| resource::text(body, &["name"]).filter(|_| several));
+    let property = |name: &str| image.and_then(|i| i.properties.get(name)).cloned();
+    [
+        ("generate_name", pattern),
+        ("login_account", Some(row.text("login_account").to_string())),
+        ("os_arch", Some(row.text("os_arch").to_string())),
+        ("os_name", Some(row.text("os_name").to_string())),
+        ("os_distribution", property("os_distribution")),
+        ("os_version", property("os_version")),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| value.filter(|v| !v.is_empty()).map(|v| (key.to_string(), Some(v))))
+    .collect()
 }
 
 /// A host name made of a server's name: letters, digits, dashes and dots.

@@ -36,7 +36,7 @@ impl Hooks for ServerHooks {
         Box::pin(input::create(&self.env, op, body, row))
     }
 
-    fn created<'a>(&'a self, op: &'a Op<'a>, tx: &'a mut Tx, _body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+    fn created<'a>(&'a self, op: &'a Op<'a>, tx: &'a mut Tx, body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             if row.text("hostname").is_empty() {
                 let hostname = input::hostname(row.name(), row.text("os_type"));
@@ -44,6 +44,7 @@ impl Hooks for ServerHooks {
             }
             let base::Value::Json(plan) = row.get("create_params").clone() else { return Err(Error::internal("a server without a plan")) };
             let plan: input::Plan = serde_json::from_value(plan).map_err(Error::internal)?;
+            resource::write_tags(tx, row, &input::tags(body, row, plan.disks.first().and_then(|d| d.image.as_ref())), None).await?;
             let task = tasks::ServerCreate {
                 server: row.id().to_string(),
                 disks: plan.disks,

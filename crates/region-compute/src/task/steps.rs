@@ -67,6 +67,11 @@ impl Step<Compute> for SetPower {
             }
         })
         .await?;
+        if self.on {
+            let size = [("start_vcpu_count", "vcpu_count"), ("start_vmem_mb", "vmem_size")];
+            let tags: Vec<_> = size.iter().map(|(tag, column)| (tag.to_string(), Some(row.int(column).to_string()))).collect();
+            resource::write_tags(tx, &row, &tags, None).await?;
+        }
         intent::touch_host(tx, &host).await?;
         Ok(Turned { generation: row.int("generation"), was_on })
     }

@@ -5,6 +5,7 @@ mod input;
 mod lifecycle;
 mod migrations;
 mod pages;
+mod placement;
 mod replay;
 mod sharing;
 mod tasks;

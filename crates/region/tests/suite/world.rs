@@ -75,6 +75,10 @@ impl Images for Shelf {
                 disk_format: format.into(),
                 size: 1 << 20,
                 min_disk: 60,
+                os_arch: "x86_64".into(),
+                properties: [("os_type", "Linux"), ("os_distribution", "CentOS"), ("os_version", "7.9")]
+                    .map(|(k, v)| (k.into(), v.into()))
+                    .into(),
                 ..Image::default()
             };
             match which {
@@ -95,7 +99,7 @@ pub fn images() -> Arc<dyn Images> {
 }
 
 pub fn settings() -> Settings {
-    Settings { root_minimum: 1024, ..Settings::default() }
+    Settings { root_minimum: 1024, dns: vec!["10.1.0.53".into()], ..Settings::default() }
 }
 
 pub struct World {
