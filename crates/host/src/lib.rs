@@ -26,7 +26,6 @@ mod region_http;
 mod run;
 mod site;
 
-pub mod console;
 pub mod disk;
 pub mod guest;
 pub mod hypervisor;

@@ -7,6 +7,7 @@ use lab::{Lab, PATIENCE, image_spec, processes};
 use qmp::{GuestAgent, Limits};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 fn id(n: u8) -> String {
     format!("8a7e0f4c-0000-4000-8000-{:06x}0000{n:02x}", std::process::id())
@@ -90,7 +91,7 @@ async fn life_of_a_real_guest() {
     assert!(seed.starts_with(&said_id) && seed.contains(said_name), "{seed}");
 
     // The console: what is typed arrives, what is answered comes back. Its log goes on beside it.
-    let mut console = host::console::serial(&lab.data(), &g).await.unwrap();
+    let mut console = UnixStream::connect(lab.guest_file(&g, "serial.sock")).await.unwrap();
     let (mut seen, until) = (String::new(), Instant::now() + PATIENCE);
     while !seen.contains("assword") {
         assert!(Instant::now() < until, "no password prompt: {seen}");
@@ -197,9 +198,8 @@ async fn uefi_on_the_newer_board() {
     let spec = GuestSpec { machine: "q35".into(), bios: "UEFI".into(), vga: "std".into(), vmem_size: 512, vcpu_count: 2, ..guest(2) };
     lab.region.edit(|d| bootable(&lab, d, spec));
     let up = lab.guest(&g, GuestState::Running).await;
-    let vnc = host::console::vnc(&lab.data(), &g).await.unwrap();
+    let mut vnc = UnixStream::connect(lab.guest_file(&g, "vnc.sock")).await.unwrap();
     let mut greeting = [0; 4];
-    let mut vnc = vnc;
     vnc.read_exact(&mut greeting).await.unwrap();
     assert!(&greeting == b"RFB " && up.vnc.ends_with("vnc.sock"));
     let boot = lab.said(&g, "boot", 0).await;

@@ -13,7 +13,7 @@ use crate::{
 use anyhow::{Context, Result};
 use api_identity::Secret;
 use clap::Args;
-use std::sync::Arc;
+use std::{io::IsTerminal, sync::Arc};
 
 #[derive(Args, Clone, Debug)]
 pub struct Up {
@@ -94,9 +94,10 @@ fn remember(frame: &Frame, outcome: &keystone::Outcome) -> Result<()> {
         "ca_file": front.ca.clone().unwrap_or_default()});
     data.write_private("admin.json", &serde_json::to_string_pretty(&profile)?)?;
     if outcome.admin_password.is_some() {
-        // Not a log line: logs are kept, this is told once.
+        // Told once, and to a person: a file that output goes to is kept.
+        let told = if std::io::stdout().is_terminal() { password } else { format!("in {}", data.path("admin.json").display()) };
         println!("administrator: sysadmin");
-        println!("password:      {password}");
+        println!("password:      {told}");
     }
     Ok(())
 }

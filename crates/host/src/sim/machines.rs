@@ -5,8 +5,10 @@ use crate::hypervisor::*;
 use api_agent::GuestDisk;
 use api_agent::GuestNic;
 use base::{Result, err};
-use host_net::BoxFuture;
+use host_net::{BoxFuture, Shelf};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,6 +43,8 @@ pub enum PowerButton {
 pub struct SimHypervisor {
     faults: Arc<Faults>,
     disks: Arc<SimDisks>,
+    /// What tells of each process: there as long as the process is.
+    processes: Arc<Shelf>,
     state: Mutex<State>,
     next_pid: AtomicU32,
 }
@@ -54,7 +58,30 @@ struct State {
 
 impl SimHypervisor {
     pub(super) fn new(faults: Arc<Faults>, disks: Arc<SimDisks>) -> SimHypervisor {
-        SimHypervisor { faults, disks, state: Mutex::default(), next_pid: AtomicU32::new(1000) }
+        SimHypervisor { faults, disks, processes: Arc::default(), state: Mutex::default(), next_pid: AtomicU32::new(1000) }
+    }
+
+    /// With guests that outlive the process.
+    pub(super) fn at(faults: Arc<Faults>, disks: Arc<SimDisks>, dir: &Path) -> Result<SimHypervisor> {
+        let hypervisor = SimHypervisor { processes: Arc::new(Shelf::at(dir.join("machines"))?), ..SimHypervisor::new(faults, disks) };
+        for (id, text) in hypervisor.processes.all() {
+            let process: Process = serde_json::from_str(&text).map_err(base::Error::internal)?;
+            hypervisor.next_pid.fetch_max(process.pid + 1, Ordering::Relaxed);
+            let machine = hypervisor.machine(&id, process, Script::default());
+            hypervisor.state().machines.insert(id, machine);
+        }
+        Ok(hypervisor)
+    }
+
+    /// Notices processes that somebody killed by taking away what tells of them.
+    pub fn look(&self) {
+        // Held, so that none is taken for killed that is just being made.
+        let mut state = self.state();
+        for id in self.processes.missed() {
+            if let Some(machine) = state.machines.remove(&id) {
+                machine.ends("its process was killed");
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -87,7 +114,7 @@ impl SimHypervisor {
 
     /// Devices of a running guest.
     pub fn devices(&self, guest: &str) -> Vec<String> {
-        self.state().machines.get(guest).map(|m| m.devices().iter().cloned().collect()).unwrap_or_default()
+        self.state().machines.get(guest).map(|m| m.devices().into_iter().collect()).unwrap_or_default()
     }
 
     /// Times the reset button was pressed.
@@ -102,29 +129,48 @@ impl SimHypervisor {
     }
 
     pub(super) fn memory_used_mb(&self) -> i64 {
-        self.state().machines.values().filter(|m| m.lives()).map(|m| m.memory_mb).sum()
+        self.state().machines.values().filter(|m| m.lives()).map(|m| m.process().memory_mb).sum()
     }
 
-    fn made(&self, plan: &Plan, script: Script) -> Arc<SimMachine> {
+    fn made(&self, plan: &Plan, script: Script) -> Result<Arc<SimMachine>> {
         let disks = plan.disks.iter().map(|d| disk_device(d.disk.index));
-        let devices = disks.chain(plan.nics.iter().map(|n| nic_device(n.nic.index))).collect();
+        let process = Process {
+            pid: self.next_pid.fetch_add(1, Ordering::Relaxed),
+            memory_mb: plan.guest.vmem_size,
+            devices: disks.chain(plan.nics.iter().map(|n| nic_device(n.nic.index))).collect(),
+        };
+        let machine = self.machine(&plan.guest.id, process, script);
+        machine.keep()?;
+        Ok(machine)
+    }
+
+    fn machine(&self, id: &str, process: Process, script: Script) -> Arc<SimMachine> {
         Arc::new(SimMachine {
             faults: self.faults.clone(),
             disks: self.disks.clone(),
+            processes: self.processes.clone(),
+            id: id.to_string(),
             script,
             life: watch::Sender::new(Life::Running),
-            devices: Mutex::new(devices),
             resets: AtomicU32::new(0),
-            memory_mb: plan.guest.vmem_size,
             facts: MachineFacts {
-                pid: self.next_pid.fetch_add(1, Ordering::Relaxed),
+                pid: process.pid,
                 qemu_version: "10.0.0".into(),
-                vnc: format!("/sim/{}/vnc.sock", plan.guest.id),
-                serial: format!("/sim/{}/serial.sock", plan.guest.id),
+                vnc: format!("/sim/{id}/vnc.sock"),
+                serial: format!("/sim/{id}/serial.sock"),
                 machine_type: "pc-i440fx-10.0".into(),
             },
+            process: Mutex::new(process),
         })
     }
+}
+
+/// A guest's process, as kept for another life of the simulator.
+#[derive(Debug, Serialize, Deserialize)]
+struct Process {
+    pid: u32,
+    memory_mb: i64,
+    devices: BTreeSet<String>,
 }
 
 impl Hypervisor for SimHypervisor {
@@ -151,8 +197,8 @@ impl Hypervisor for SimHypervisor {
             let machine = match old {
                 Some(machine) => machine,
                 None => {
-                    let machine = self.made(&plan, script.clone());
                     let mut state = self.state();
+                    let machine = self.made(&plan, script.clone())?;
                     state.machines.insert(id.clone(), machine.clone());
                     *state.launches.entry(id).or_default() += 1;
                     machine
@@ -170,17 +216,28 @@ impl Hypervisor for SimHypervisor {
 struct SimMachine {
     faults: Arc<Faults>,
     disks: Arc<SimDisks>,
+    processes: Arc<Shelf>,
+    id: String,
     script: Script,
     life: watch::Sender<Life>,
-    devices: Mutex<BTreeSet<String>>,
     resets: AtomicU32,
-    memory_mb: i64,
     facts: MachineFacts,
+    process: Mutex<Process>,
 }
 
 impl SimMachine {
-    fn devices(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn devices(&self) -> BTreeSet<String> {
+        self.process().devices.clone()
+    }
+
+    /// Writes down what another life of the simulator must find.
+    fn keep(&self) -> Result<()> {
+        let text = serde_json::to_string(&*self.process()).map_err(base::Error::internal)?;
+        self.processes.put(&self.id, &text)
     }
 
     fn lives(&self) -> bool {
@@ -188,20 +245,36 @@ impl SimMachine {
     }
 
     fn ends(&self, reason: &str) {
-        self.life.send_replace(Life::Gone { reason: reason.to_string() });
+        end(&self.life, &self.processes, &self.id, reason);
     }
 
     async fn device(&self, point: &str, device: String, plugged: bool) -> Result<()> {
         self.faults.point(point).await?;
         if plugged {
-            self.devices().insert(device);
+            self.process().devices.insert(device);
+            self.keep()?;
         } else if self.script.keeps_devices && self.devices().contains(&device) {
             return Err(err!(Timeout, "the guest did not let go of {}", device));
         } else {
-            self.devices().remove(&device);
+            self.process().devices.remove(&device);
+            self.keep()?;
         }
         self.faults.point(&format!("{point}.done")).await
     }
+}
+
+/// Once: a later process of the same guest is another.
+fn end(life: &watch::Sender<Life>, processes: &Shelf, id: &str, reason: &str) {
+    life.send_if_modified(|life| {
+        if life.is_gone() {
+            return false;
+        }
+        if let Err(e) = processes.take(id) {
+            tracing::error!(guest = id, error = %e, "a simulated process cannot be ended");
+        }
+        *life = Life::Gone { reason: reason.to_string() };
+        true
+    });
 }
 
 impl Machine for SimMachine {
@@ -219,10 +292,10 @@ impl Machine for SimMachine {
             match self.script.power_button {
                 PowerButton::Obeys => self.ends("the guest shut down"),
                 PowerButton::ObeysAfter(time) => {
-                    let life = self.life.clone();
+                    let (life, processes, id) = (self.life.clone(), self.processes.clone(), self.id.clone());
                     tokio::spawn(async move {
                         tokio::time::sleep(time).await;
-                        life.send_replace(Life::Gone { reason: "the guest shut down".into() });
+                        end(&life, &processes, &id, "the guest shut down");
                     });
                 }
                 PowerButton::Ignores => {}
@@ -248,7 +321,7 @@ impl Machine for SimMachine {
     }
 
     fn plugged(&self) -> BoxFuture<'_, Result<Vec<String>>> {
-        Box::pin(async { Ok(self.devices().iter().cloned().collect()) })
+        Box::pin(async { Ok(self.devices().into_iter().collect()) })
     }
 
     fn plug_disk<'a>(&'a self, disk: &'a PlanDisk) -> BoxFuture<'a, Result<()>> {
@@ -270,7 +343,7 @@ impl Machine for SimMachine {
     fn grow_disk<'a>(&'a self, disk: &'a GuestDisk, bytes: u64) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.faults.point("grow_running").await?;
-            self.disks.resize(&disk.disk_id, bytes);
+            self.disks.resize(&disk.disk_id, bytes)?;
             self.faults.point("grow_running.done").await
         })
     }

@@ -1,7 +1,12 @@
 //! A simulated host: the same agent, with effects in memory. Used for scale tests, for tests of the control plane, and for crash tests of
-//! the agent itself: the [`World`] survives an agent as the real one does, and its effects can be made to fail or to kill the agent.
+//! the agent itself: the [`World`] survives an agent as the real one does, and its effects can be made to fail or to kill the agent. One
+//! made by [`World::at`] survives the process too: what it consists of is a file each.
 //!
-//! Cheap by design: no threads, no files, and no timers beyond those of the agent itself (some per agent, none per guest at rest).
+//! ```text
+//! <dir>/disks/<id>  images/<id>  taps/<name>  machines/<guest>    the machine
+//! <dir>/agent/                                                    the records of its agent
+//! ```
+//! Cheap by design: no threads, and no timers beyond those of the agent itself (some per agent, none per guest at rest).
 
 mod disks;
 mod faults;
@@ -17,11 +22,13 @@ pub use region::MemoryRegion;
 
 use crate::agent::Parts;
 use crate::machine_room::MachineRoom;
+use crate::records::{FileRecords, Records};
 use crate::region::Region;
 use crate::site::Boot;
-use api_agent::{HostFacts, HostStats, StorageFacts};
+use api_agent::{BridgeFacts, HostFacts, HostStats, StorageFacts};
 use base::{Clock, Result};
 use host_net::{BoxFuture, SimNetwork};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One simulated machine with everything on it.
@@ -31,6 +38,8 @@ pub struct World {
     pub disks: Arc<SimDisks>,
     pub network: Arc<SimNetwork>,
     pub records: Arc<SimRecords>,
+    /// Records on disk, when the machine lies there.
+    files: Option<FileRecords>,
     facts: HostFacts,
     boots: Mutex<i64>,
 }
@@ -45,9 +54,26 @@ impl World {
             network: Arc::new(SimNetwork::default()),
             records: Arc::new(SimRecords::new(faults.clone())),
             faults,
+            files: None,
             facts,
             boots: Mutex::new(1),
         })
+    }
+
+    /// A machine that lies in a directory and outlives this process, with its guests.
+    pub fn at(dir: &Path, facts: HostFacts) -> Result<Arc<World>> {
+        let faults = Arc::new(Faults::default());
+        let disks = Arc::new(SimDisks::at(faults.clone(), dir)?);
+        Ok(Arc::new(World {
+            hypervisor: Arc::new(SimHypervisor::at(faults.clone(), disks.clone(), dir)?),
+            disks,
+            network: Arc::new(SimNetwork::at(dir.join("taps"))?),
+            records: Arc::new(SimRecords::new(faults.clone())),
+            faults,
+            files: Some(FileRecords::new(dir.join("agent"))),
+            facts,
+            boots: Mutex::new(1),
+        }))
     }
 
     /// Facts of an ordinary machine of this name.
@@ -65,6 +91,9 @@ impl World {
             os_version: "12".into(),
             kernel_version: "6.1.0".into(),
             version: env!("CARGO_PKG_VERSION").into(),
+            access_mac: "00:00:5e:00:53:01".into(),
+            sys_info: [("manufacture", "Wolke"), ("model", "simulated"), ("sn", hostname)].map(|(k, v)| (k.into(), v.into())).into(),
+            bridges: vec![BridgeFacts { bridge: "br0".into(), mac: "00:00:5e:00:53:01".into(), mtu: 1500, ..BridgeFacts::default() }],
             storages: vec![StorageFacts {
                 path: "/sim".into(),
                 storage_type: "local".into(),
@@ -82,7 +111,10 @@ impl World {
             hypervisor: self.hypervisor.clone(),
             disks: self.disks.clone(),
             network: self.network.clone(),
-            records: self.records.clone(),
+            records: match &self.files {
+                Some(files) => Arc::new(files.clone()) as Arc<dyn Records>,
+                None => self.records.clone(),
+            },
             region,
             machine_room: self.clone(),
             clock,
