@@ -1,6 +1,6 @@
 //! Lists: which rows, in what order, how many, and their totals (spec 01 §3).
 
-use crate::{Answer, Engine, Page, Params, engine::Op, event, filter, owner, tags, view};
+use crate::{Answer, Engine, Page, Params, access::Rights, engine::Op, event, filter, owner, tags, view};
 use base::{Ctx, Flags, Json, Level, Result, Scope, err};
 use store::{Cond, Order, Pick, Read, Select};
 
@@ -8,8 +8,8 @@ use store::{Cond, Order, Pick, Read, Select};
 pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
     let Op { ctx, engine, kind, params } = *op;
     let facts = kind.facts;
-    let scope = engine.list_scope(ctx, kind, params)?;
-    let cond = condition(op, scope).await?.and(within);
+    let rights = engine.list_rights(ctx, kind, params)?;
+    let cond = condition(op, &rights).await?.and(within);
 
     let export = params.text("export_keys").map(|k| k.split(',').map(|s| s.trim().to_string()).collect::<Vec<_>>());
     let max = if export.is_some() { params.int("export_limit").map_or(1_000_000, |n| n.max(1) as u64) } else { engine.options.page_max };
@@ -18,7 +18,7 @@ pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
 
     let marker = facts.name == event::Event::facts_name();
     let mut db = &engine.db;
-    let total = if marker { 0 } else { db.count(facts.table, cond.clone()).await? };
+    let total = if marker { 0 } else { engine.db.total(facts, &cond).await? };
     let (rows, next) = if marker {
         by_marker(op, cond.clone(), limit).await?
     } else if total == 0 || offset >= total as u64 {
@@ -65,11 +65,11 @@ pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
 }
 
 /// The whole condition of a list or of statistics over it.
-pub(crate) async fn condition(op: &Op<'_>, scope: Scope) -> Result<Cond> {
+pub(crate) async fn condition(op: &Op<'_>, rights: &Rights) -> Result<Cond> {
     let Op { ctx, engine, kind, params } = *op;
     let facts = kind.facts;
     let mut cond =
-        if facts.name == event::Event::facts_name() { Engine::event_visible(ctx, scope) } else { engine.visible(ctx, kind, scope) };
+        if facts.name == event::Event::facts_name() { Engine::event_visible(ctx, rights.plain) } else { engine.seen(ctx, kind, rights) };
     if facts.has("deleted") && params.text("delete").as_deref() != Some("all") {
         cond = cond.and(Cond::eq("deleted", false));
     }
@@ -84,7 +84,7 @@ pub(crate) async fn condition(op: &Op<'_>, scope: Scope) -> Result<Cond> {
             _ => cond.and(Cond::eq("pending_deleted", false)),
         };
     }
-    let everything = params.flag("system") == Some(true) && scope == Scope::System;
+    let everything = params.flag("system") == Some(true) && rights.plain == Scope::System;
     if facts.has("is_system") && !everything {
         cond = cond.and(Cond::eq("is_system", false));
     }
@@ -193,7 +193,7 @@ async fn by_marker(op: &Op<'_>, cond: Cond, limit: u64) -> Result<(Vec<base::Row
 pub(crate) async fn totals(op: &Op<'_>, cond: Cond) -> Result<Json> {
     let facts = op.kind.facts;
     let mut db = &op.engine.db;
-    let count = db.count(facts.table, cond.clone()).await?;
+    let count = db.total(facts, &cond).await?;
     let mut out = serde_json::json!({ "count": count });
     if facts.has("status") {
         let by_status = Select::from(facts.table)

@@ -4,6 +4,7 @@ use crate::feed::{self, Feed};
 use crate::lease::Leases;
 use crate::migrate::{self, Migrations};
 use crate::sql::{Dialect, Sql};
+use crate::totals::Totals;
 use crate::tx::Tx;
 use crate::work::Work;
 use crate::{fault::Fault, pg, sqlite};
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     turn: Mutex<()>,
     /// PostgreSQL: changes were committed and want numbers.
     pub(crate) pending: Arc<Notify>,
+    pub(crate) totals: Totals,
 }
 
 impl Core {
@@ -119,6 +121,7 @@ impl Db {
             poll: Mutex::new(()),
             turn: Mutex::new(()),
             pending: Arc::new(Notify::new()),
+            totals: Totals::default(),
         });
         let db = Db { feed: Feed { core: core.clone() }, core };
         migrate::prepare(&db).await?;

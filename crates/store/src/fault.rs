@@ -10,11 +10,13 @@ pub(crate) struct Fault {
     pub again: bool,
     /// The connection is gone, and with it whatever ran on it.
     pub lost: bool,
+    /// We stopped it ourselves: it took longer than it was allowed to.
+    pub stopped: bool,
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {
-        Fault { error, again: false, lost: false }
+        Fault { error, again: false, lost: false, stopped: false }
     }
 }
 
@@ -24,64 +26,75 @@ impl From<Fault> for Error {
     }
 }
 
-/// Reads a driver's error; `text` is the statement, for the log.
+fn plain(error: Error, text: &str) -> Fault {
+    Fault::from(error.with_context(brief(text)))
+}
+
+/// Reads an error of the PostgreSQL driver; `text` is the statement, for the log.
 pub(crate) fn read(cause: sqlx::Error, text: &str) -> Fault {
-    let plain = |error: Error| Fault { error: error.with_context(brief(text)), again: false, lost: false };
     match &cause {
         sqlx::Error::Database(e) => {
             let code = e.code().unwrap_or_default().into_owned();
             if e.is_unique_violation() {
-                return plain(unique(e.as_ref()).with_context(&cause));
+                // The message names no columns, the index is named after them.
+                let index = e.constraint().unwrap_or_default();
+                let words = e.table().and_then(|t| index.strip_prefix(t)).unwrap_or(index);
+                return plain(unique(words, words.ends_with("_pkey")).with_context(&cause), text);
             }
             match code.as_str() {
-                // PostgreSQL: serialization_failure, deadlock_detected, lock_not_available.
+                // serialization_failure, deadlock_detected, lock_not_available.
                 "40001" | "40P01" | "55P03" => again(&cause, text),
-                // PostgreSQL: disk_full, out_of_memory; SQLite: SQLITE_FULL.
-                "53100" | "53200" | "13" => plain(err!(OutOfResource, "the database has no space left").with_context(&cause)),
-                // PostgreSQL: connection exceptions, shutdown, start-up, too many connections.
+                // disk_full, out_of_memory.
+                "53100" | "53200" => full(&cause, text),
+                // Connection exceptions, shutdown, start-up, too many connections.
                 "57P01" | "57P02" | "57P03" | "53300" => lost(&cause, text),
-                c if c.len() == 5 && c.starts_with("08") => lost(&cause, text),
-                // SQLite: the low byte is the primary code, SQLITE_BUSY or SQLITE_LOCKED.
-                c if c.len() < 5 && c.parse::<u32>().is_ok_and(|n| matches!(n & 0xff, 5 | 6)) => again(&cause, text),
-                _ => plain(Error::internal(&cause)),
+                c if c.starts_with("08") => lost(&cause, text),
+                _ => plain(Error::internal(&cause), text),
             }
         }
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => lost(&cause, text),
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Fault { lost: false, ..lost(&cause, text) },
-        _ => plain(Error::internal(&cause)),
+        _ => plain(Error::internal(&cause), text),
     }
 }
 
-fn again(cause: &sqlx::Error, text: &str) -> Fault {
+/// Reads an error of SQLite.
+pub(crate) fn sqlite(cause: &rusqlite::Error, text: &str) -> Fault {
+    use rusqlite::ErrorCode;
+    let Some(failure) = cause.sqlite_error() else { return plain(Error::internal(cause), text) };
+    match failure.code {
+        // SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE, _ROWID.
+        ErrorCode::ConstraintViolation if matches!(failure.extended_code, 1555 | 2067 | 2579) => {
+            // "UNIQUE constraint failed: guests.name, guests.domain_id" or "..: index 'guests_name_key'"
+            let message = cause.to_string();
+            let columns = message.rsplit(": ").next().unwrap_or_default();
+            let words = columns.split(", ").map(|c| c.rsplit('.').next().unwrap_or(c)).collect::<Vec<_>>().join("_");
+            plain(unique(&words, failure.extended_code != 2067).with_context(cause), text)
+        }
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => again(cause, text),
+        ErrorCode::DiskFull => full(cause, text),
+        ErrorCode::OperationInterrupted => Fault { stopped: true, ..plain(Error::internal(cause), text) },
+        _ => plain(Error::internal(cause), text),
+    }
+}
+
+fn full(cause: &dyn std::fmt::Display, text: &str) -> Fault {
+    plain(err!(OutOfResource, "the database has no space left").with_context(cause), text)
+}
+
+fn again(cause: &dyn std::fmt::Display, text: &str) -> Fault {
     let error = err!(ResourceBusy, "the objects are being changed by other requests; try again");
-    Fault { error: error.with_context(cause).with_context(brief(text)), again: true, lost: false }
+    Fault { again: true, ..plain(error.with_context(cause), text) }
 }
 
-fn lost(cause: &sqlx::Error, text: &str) -> Fault {
+fn lost(cause: &dyn std::fmt::Display, text: &str) -> Fault {
     let error = err!(ServiceAbnormal, "the database does not answer; try again later");
-    Fault { error: error.with_context(cause).with_context(brief(text)), again: false, lost: true }
+    Fault { lost: true, ..plain(error.with_context(cause), text) }
 }
 
-/// A unique key that is taken. Both databases tell by whose columns: SQLite names them, PostgreSQL names the index, which the house names after them.
-fn unique(e: &dyn sqlx::error::DatabaseError) -> Error {
-    let words: String = match e.constraint() {
-        Some(index) => match e.table().and_then(|t| index.strip_prefix(t)) {
-            Some(rest) => rest.to_string(),
-            None => index.to_string(),
-        },
-        // "UNIQUE constraint failed: guests.name, guests.domain_id" or "..: index 'guests_name_key'"
-        None => e
-            .message()
-            .rsplit(": ")
-            .next()
-            .unwrap_or_default()
-            .split(", ")
-            .map(|c| c.rsplit('.').next().unwrap_or(c))
-            .collect::<Vec<_>>()
-            .join("_"),
-    };
-    let primary = e.code().is_some_and(|c| c == "1555" || c == "2579") || words.ends_with("_pkey") || words == "id";
-    if primary {
+/// A unique key that is taken, by the names of its columns.
+fn unique(words: &str, primary: bool) -> Error {
+    if primary || words == "id" {
         err!(DuplicateId, "an object with this identifier exists already")
     } else if words.trim_matches('\'').split(['_', ' ']).any(|w| w == "name") {
         err!(DuplicateName, "an object with this name exists already")

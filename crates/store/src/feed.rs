@@ -109,6 +109,7 @@ impl Feed {
                 if let Engine::Sqlite(crate::sqlite::Engine { durable: Some(durable), .. }) = &self.core.engine {
                     durable.flush_change(cursor).await?;
                 }
+                self.core.totals.heard(changes.iter().map(|(seq, _, change)| (*seq, change)));
                 self.core.heard(cursor);
                 Ok(Batch { changes, cursor, lost: false })
             }
@@ -281,14 +282,6 @@ pub(crate) async fn write(tx: &mut Tx, changes: &[Change]) -> Result<i64> {
         last = tx.run(sql).await?.last;
     }
     Ok(last)
-}
-
-/// Reads the end of the feed anew: after a commit of which nobody heard the outcome.
-pub(crate) async fn refresh(core: &Arc<Core>) {
-    match head(core).await {
-        Ok(head) => core.heard(head),
-        Err(e) => tracing::debug!(error = %e, context = e.context(), "the end of the change feed could not be read"),
-    }
 }
 
 /// Reads where the feed stands; on PostgreSQL also starts the task that numbers what this process commits.

@@ -28,6 +28,7 @@
 //!
 //! - [`Db`] opens and runs transactions; [`Read`] asks, in a transaction or outside; [`Tx`] writes.
 //! - [`query`](Select) types say what is asked; [`sql`] writes it down for either dialect; [`ddl`] drafts and checks tables.
+//! - [`Db::total`] counts for lists, and remembers.
 //! - [`Feed`] tells what changed, [`Leases`] who may act alone.
 
 mod db;
@@ -44,6 +45,7 @@ mod schema;
 pub mod sql;
 mod sqlite;
 pub mod testing;
+mod totals;
 mod tx;
 mod work;
 

@@ -9,6 +9,7 @@ use crate::feed::{self, Change};
 use crate::lease::Lease;
 use crate::query::{Cond, Name, Put, Sets};
 use crate::sql::{self, Clash, Dialect, Sql, Wish};
+use crate::totals::Wrote;
 use crate::{pg, sqlite};
 use base::{Class, Error, Kind, Result, Row, Timestamp, Value, err};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct Tx {
     now: Timestamp,
     attempt: usize,
     changes: Vec<Change>,
+    /// Tables and columns written so far.
+    wrote: Vec<Wrote>,
     spoilt: bool,
     /// Whether the whole transaction is worth another attempt.
     pub(crate) again: bool,
@@ -40,7 +43,8 @@ impl Tx {
             Engine::Postgres(engine) => Conn::Postgres(engine.begin().await?),
         };
         let now = core.clock.now();
-        let mut tx = Tx { core, conn: Some(conn), now, attempt, changes: Vec::new(), spoilt: false, again: false, lost: None };
+        let mut tx =
+            Tx { core, conn: Some(conn), now, attempt, changes: Vec::new(), wrote: Vec::new(), spoilt: false, again: false, lost: None };
         // Only now, so that a future dropped while SQLite begins is cleaned up after like any other.
         if let Some(Conn::Sqlite(held)) = &mut tx.conn {
             held.begin().await?;
@@ -82,7 +86,7 @@ impl Tx {
 
     pub(crate) async fn ask(&mut self, sql: Sql) -> Result<Vec<Vec<Value>>> {
         let done = match self.open()? {
-            Conn::Sqlite(held) => sqlite::query(&mut held.conn, sql).await,
+            Conn::Sqlite(held) => held.query(sql).await,
             Conn::Postgres(held) => pg::query(held, sql).await,
         };
         self.note(done)
@@ -90,7 +94,7 @@ impl Tx {
 
     pub(crate) async fn run(&mut self, sql: Sql) -> Result<sqlite::Outcome> {
         let done = match self.open()? {
-            Conn::Sqlite(held) => sqlite::execute(&mut held.conn, sql).await,
+            Conn::Sqlite(held) => held.execute(sql).await,
             Conn::Postgres(held) => pg::execute(held, sql).await,
         };
         self.note(done)
@@ -98,46 +102,67 @@ impl Tx {
 
     pub(crate) async fn script(&mut self, text: &'static str) -> Result<()> {
         let done = match self.open()? {
-            Conn::Sqlite(held) => sqlite::script(&mut held.conn, text).await,
+            Conn::Sqlite(held) => held.script(text),
             Conn::Postgres(held) => pg::script(held, text).await,
         };
         self.note(done)
     }
 
+    /// Notes that rows of a table came or went, or that a column was changed.
+    fn wrote(&mut self, table: &str, column: Option<&Name>) {
+        if !self.wrote.iter().any(|(t, c)| t == table && c.as_ref() == column) {
+            self.wrote.push((table.to_string(), column.cloned()));
+        }
+    }
+
     /// Puts a new row in. A unique key that is taken is `DuplicateId`, `DuplicateName` (the key has a column `name`) or `DuplicateResource`.
     pub async fn insert(&mut self, row: &Row) -> Result<()> {
         let sql = sql::insert_row(self.dialect(), row, Clash::Refuse)?;
+        self.wrote(row.facts.table, None);
         self.run(sql).await.map(drop).map_err(|e| name_the_clash(e, row))
     }
 
     /// Puts a new row in unless one of its unique keys is taken; says whether it did. The transaction goes on either way.
     pub async fn try_insert(&mut self, row: &Row) -> Result<bool> {
         let sql = sql::insert_row(self.dialect(), row, Clash::Keep)?;
+        self.wrote(row.facts.table, None);
         Ok(self.run(sql).await?.affected > 0)
     }
 
     /// Puts a new row of some columns in; the others take the defaults of the table.
     pub async fn insert_into(&mut self, table: impl AsRef<str>, cols: Vec<(Name, Value)>) -> Result<()> {
         let sql = sql::insert(self.dialect(), table.as_ref(), &cols, Clash::Refuse)?;
+        self.wrote(table.as_ref(), None);
         self.run(sql).await.map(drop)
     }
 
     /// Puts a row in, or overwrites these columns of the row that has the same key. `key` must be the columns of a unique index.
     pub async fn upsert(&mut self, table: impl AsRef<str>, key: &[&str], cols: Vec<(Name, Value)>) -> Result<()> {
         let sql = sql::insert(self.dialect(), table.as_ref(), &cols, Clash::Overwrite(key))?;
+        self.wrote(table.as_ref(), None);
         self.run(sql).await.map(drop)
     }
 
     /// Changes all rows that meet the condition; answers how many. With a limit in the condition this is how counters are kept: no row means no room.
     pub async fn update(&mut self, table: impl AsRef<str>, cond: Cond, sets: Sets) -> Result<u64> {
         let sql = sql::update(self.dialect(), table.as_ref(), &cond, &sets)?;
-        Ok(self.run(sql).await?.affected)
+        let affected = self.run(sql).await?.affected;
+        if affected > 0 {
+            for (column, _) in &sets {
+                self.wrote(table.as_ref(), Some(column));
+            }
+        }
+        Ok(affected)
     }
 
     /// Takes all rows that meet the condition out; answers how many.
     pub async fn delete(&mut self, table: impl AsRef<str>, cond: Cond) -> Result<u64> {
         let sql = sql::delete(self.dialect(), table.as_ref(), &cond)?;
-        Ok(self.run(sql).await?.affected)
+        let affected = self.run(sql).await?.affected;
+        if affected > 0 {
+            self.wrote(table.as_ref(), None);
+        }
+        Ok(affected)
     }
 
     /// Writes the columns in which `new` differs from `old`, if the row is still as `old` saw it: by `update_version`, or in a table without one by the
@@ -225,12 +250,14 @@ impl Tx {
         let changes = std::mem::take(&mut self.changes);
         let last = match feed::write(self, &changes).await {
             Ok(last) => last,
-            Err(error) => return Err(Fault { again: self.again, lost: false, error }),
+            Err(error) => return Err(Fault { again: self.again, ..error.into() }),
         };
         let core = self.core.clone();
+        // Noted when this ends, even when the future is dropped while the database commits.
+        let _noted = Noted { core: core.clone(), wrote: std::mem::take(&mut self.wrote) };
         match (&core.engine, self.conn.as_mut()) {
             (Engine::Sqlite(engine), Some(Conn::Sqlite(held))) => {
-                held.commit().await?;
+                held.commit()?;
                 let ticket = engine.durable.as_ref().map(|d| d.committed(last));
                 self.conn = None;
                 core.heard(last);
@@ -250,7 +277,7 @@ impl Tx {
 
     pub(crate) async fn rollback(&mut self) {
         match self.conn.take() {
-            Some(Conn::Sqlite(mut held)) => drop(held.clean().await),
+            Some(Conn::Sqlite(mut held)) => held.clean(),
             Some(Conn::Postgres(held)) => {
                 if let Err(e) = held.rollback().await {
                     tracing::debug!(error = %e, "rollback failed; the server ends the transaction with its connection");
@@ -258,6 +285,18 @@ impl Tx {
             }
             None => {}
         }
+    }
+}
+
+/// Notes what was written when dropped.
+struct Noted {
+    core: Arc<Core>,
+    wrote: Vec<Wrote>,
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.core.totals.wrote(&self.wrote);
     }
 }
 
@@ -272,16 +311,9 @@ impl Drop for Told {
 
 impl Drop for Tx {
     fn drop(&mut self) {
-        // PostgreSQL's driver rolls back by itself. SQLite's writer is put right at once, so that nothing stays locked for other processes; without a
-        // runtime the next transaction does it.
-        if let (Some(Conn::Sqlite(mut held)), Ok(runtime)) = (self.conn.take(), tokio::runtime::Handle::try_current()) {
-            let core = self.core.clone();
-            runtime.spawn(async move {
-                drop(held.clean().await);
-                drop(held);
-                // The commit may have been under way.
-                feed::refresh(&core).await;
-            });
+        // PostgreSQL's driver rolls back by itself. SQLite's writer is put right at once, so that nothing stays locked for other processes.
+        if let Some(Conn::Sqlite(mut held)) = self.conn.take() {
+            held.clean();
         }
     }
 }

@@ -37,3 +37,8 @@ pub async fn postgres_with(clock: Clock) -> Db {
 pub async fn postgres_url() -> String {
     server::database().await
 }
+
+/// New, empty databases for several services: their URL, with `{service}` in the place of each name.
+pub async fn postgres_urls(services: &[&str]) -> String {
+    server::databases(services).await
+}

@@ -43,6 +43,11 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Makes a database and answers its URL.
 pub(super) async fn database() -> String {
+    databases(&[""]).await
+}
+
+/// Makes a database for each of these words and answers their URL, with `{service}` where the word stands.
+pub(super) async fn databases(words: &[&str]) -> String {
     let dir = tokio::task::spawn_blocking(joined).await.expect("starting PostgreSQL");
     let url = |name: &str| format!("postgres:///{name}?host={}&user=postgres", dir.display());
     let mut admin = connect(&url("postgres")).await;
@@ -50,10 +55,12 @@ pub(super) async fn database() -> String {
     if name.ends_with("_0") {
         sweep(&mut admin).await;
     }
-    let make = AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"));
-    sqlx::raw_sql(make).execute(&mut admin).await.expect("CREATE DATABASE");
+    for word in words {
+        let make = AssertSqlSafe(format!("CREATE DATABASE {name}{word} TEMPLATE template0"));
+        sqlx::raw_sql(make).execute(&mut admin).await.expect("CREATE DATABASE");
+    }
     admin.close().await.ok();
-    url(&name)
+    url(&if words == [""] { name } else { format!("{name}{{service}}") })
 }
 
 async fn connect(url: &str) -> PgConnection {
@@ -69,7 +76,7 @@ async fn connect(url: &str) -> PgConnection {
 
 /// Drops the databases of test processes that are gone.
 async fn sweep(admin: &mut PgConnection) {
-    let all = sqlx::query("SELECT datname::text FROM pg_database WHERE datname ~ '^t[0-9]+_[0-9]+$'")
+    let all = sqlx::query("SELECT datname::text FROM pg_database WHERE datname ~ '^t[0-9]+_[0-9]+[a-z]*$'")
         .fetch_all(&mut *admin)
         .await
         .unwrap_or_default();

@@ -12,3 +12,4 @@ mod migrations;
 mod races;
 mod rows;
 mod shape;
+mod totals;
