@@ -1,6 +1,7 @@
 //! Who asks, and what they may do.
 //!
 //! - [`token`]: signed tokens that every service verifies by itself;
+//! - [`sigv4`]: requests signed with an access key; [`totp`]: one-time passwords;
 //! - [`password`]: stored passwords and the rules for new ones;
 //! - [`policy`]: the policy language as a pure function, with the explanation of its answer;
 //! - [`bindings`]: which policies a caller has, by role, project, address and time;
@@ -14,9 +15,11 @@ pub mod defaults;
 pub mod guard;
 pub mod password;
 pub mod policy;
+pub mod sigv4;
 pub mod token;
+pub mod totp;
 
 pub use bindings::{Binding, Bindings};
 pub use guard::{Guard, Identified};
 pub use policy::{Decision, Explanation, Policy, PolicySet};
-pub use token::{Claims, KeyRing, Refused, Revocation, Revoked, SigningKey, Verifier};
+pub use token::{Claims, KeyRing, Limits, Refused, Revocation, Revoked, SigningKey, Verifier};

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! There is one algorithm and the token cannot name another. The payload holds who and where, never the catalogue or policies, so a token
-//! stays below 2 KiB. A token is void when it expires, when its key is gone, or when a [`Revocation`] covers it; all three act on cached
+//! stays below 2 KiB. A user with so many roles that it would not has them by their ids alone, packed; names are found elsewhere. A token is void when it expires, when its key is gone, or when a [`Revocation`] covers it; all three act on cached
 //! tokens too. Clients treat tokens as opaque.
 
 mod cache;
@@ -40,8 +40,49 @@ pub struct Claims {
     pub ip: Option<IpAddr>,
     /// Whether the scope is a domain and not a project.
     pub is_domain: bool,
+    /// What an application credential keeps its tokens from; `None` for every other login.
+    pub limits: Option<Arc<Limits>>,
     /// The key that signed it; set when read.
     pub key_id: String,
+}
+
+/// Bounds of a token that came from an application credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// May not touch credentials and logins.
+    #[serde(default, rename = "x", skip_serializing_if = "std::ops::Not::not")]
+    pub restricted: bool,
+    /// Requests it may make: service, method, path. All when empty.
+    #[serde(default, rename = "r", skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<(String, String, String)>,
+}
+
+impl Limits {
+    /// Whether a request is within the bounds. `path` is the service's own, without a query; in a rule `*` and `{name}` stand for one
+    /// segment and `**` for the rest.
+    pub fn allow(&self, service: &str, method: &str, path: &str) -> bool {
+        let fits = |(s, m, p): &(String, String, String)| {
+            s == service && (m.eq_ignore_ascii_case(method) || (m.eq_ignore_ascii_case("GET") && method == "HEAD")) && path_fits(p, path)
+        };
+        self.rules.is_empty() || self.rules.iter().any(fits)
+    }
+}
+
+fn path_fits(rule: &str, path: &str) -> bool {
+    let mut have = path.split('/').filter(|s| !s.is_empty());
+    for want in rule.split('/').filter(|s| !s.is_empty()) {
+        if want == "**" {
+            return true;
+        }
+        let Some(segment) = have.next() else { return false };
+        // A segment that means another one to whoever reads the path fits nothing.
+        let plain = segment != "." && segment != "..";
+        if !plain || !(want == segment || want == "*" || (want.starts_with('{') && want.ends_with('}'))) {
+            return false;
+        }
+    }
+    have.next().is_none()
 }
 
 /// Why a token is not believed.
@@ -86,6 +127,11 @@ struct Payload {
     p: Option<Four>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     r: Vec<(String, String)>,
+    /// Ids of roles, 16 bytes each, where they do not fit with their names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    k: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    l: Option<Limits>,
     m: Vec<String>,
     i: i64,
     e: i64,
@@ -105,10 +151,12 @@ impl Claims {
     pub fn sign(&self, key: &SigningKey) -> Result<String> {
         let c = &*self.caller;
         let project = (c.project_id.clone(), c.project.clone(), c.project_domain_id.clone(), c.project_domain.clone());
-        let payload = Payload {
+        let mut payload = Payload {
             u: (c.user_id.clone(), c.user.clone(), c.user_domain_id.clone(), c.user_domain.clone()),
             p: (!(c.project_id.is_empty() && c.project_domain_id.is_empty())).then_some(project),
             r: c.roles.iter().map(|r| (r.id.clone(), r.name.clone())).collect(),
+            k: String::new(),
+            l: self.limits.as_deref().cloned(),
             m: self.methods.clone(),
             i: self.issued.micros(),
             e: self.expires.micros(),
@@ -118,14 +166,14 @@ impl Claims {
             s: c.is_system_account,
             d: self.is_domain,
         };
-        let json = serde_json::to_vec(&payload).map_err(base::Error::internal)?;
-        let mut token = String::with_capacity(json.len() * 4 / 3 + 160);
-        token.push_str(key.id());
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(&json, &mut token);
-        let signature = key.sign(&[PREFIX, token.as_bytes()].concat());
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
+        let mut token = write(&payload, key)?;
+        if token.len() > MAX_LEN
+            && let Some(packed) = pack(&c.roles)
+        {
+            payload.r.clear();
+            payload.k = packed;
+            token = write(&payload, key)?;
+        }
         if token.len() > MAX_LEN {
             return Err(err!(
                 OutOfLimit,
@@ -163,7 +211,11 @@ impl Claims {
             project,
             project_domain_id,
             project_domain,
-            roles: payload.r.into_iter().map(|(id, name)| Role { id, name }).collect(),
+            roles: if payload.k.is_empty() {
+                payload.r.into_iter().map(|(id, name)| Role { id, name }).collect()
+            } else {
+                unpack(&payload.k).ok_or(Refused::Malformed)?
+            },
             is_system_account: payload.s,
         };
         // An empty user id is the guest: no token may make one.
@@ -179,7 +231,105 @@ impl Claims {
             source: payload.c,
             ip: payload.x,
             is_domain: payload.d,
+            limits: payload.l.map(Arc::new),
             key_id: key_id.to_string(),
         })
+    }
+}
+
+fn write(payload: &Payload, key: &SigningKey) -> Result<String> {
+    let json = serde_json::to_vec(payload).map_err(base::Error::internal)?;
+    let mut token = String::with_capacity(json.len() * 4 / 3 + 160);
+    token.push_str(key.id());
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(&json, &mut token);
+    let signature = key.sign(&[PREFIX, token.as_bytes()].concat());
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
+    Ok(token)
+}
+
+/// Roles by their ids alone; `None` when one has an id of another shape than the platform's own.
+fn pack(roles: &[Role]) -> Option<String> {
+    let mut bytes = Vec::with_capacity(roles.len() * 16);
+    for role in roles {
+        if role.id.len() != 32 || role.id.bytes().any(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        bytes.extend(u128::from_str_radix(&role.id, 16).ok()?.to_be_bytes());
+    }
+    Some(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn unpack(text: &str) -> Option<Vec<Role>> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (ids, rest) = bytes.as_chunks::<16>();
+    rest.is_empty().then(|| ids.iter().map(|id| Role { id: format!("{:032x}", u128::from_be_bytes(*id)), name: String::new() }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_of_application_credentials() {
+        let limits = |rules: &[(&str, &str, &str)]| Limits {
+            restricted: true,
+            rules: rules.iter().map(|(s, m, p)| (s.to_string(), m.to_string(), p.to_string())).collect(),
+        };
+        let check = |rule: (&str, &str, &str), method: &str, path: &str, want: bool| {
+            assert_eq!(limits(&[rule]).allow("compute", method, path), want, "{rule:?} {method} {path}");
+        };
+        assert!(limits(&[]).allow("compute", "DELETE", "/anything"), "no rules, no bounds");
+        check(("compute", "GET", "/servers"), "GET", "/servers", true);
+        check(("compute", "GET", "/servers"), "HEAD", "/servers", true);
+        check(("compute", "GET", "/servers"), "GET", "/servers/", true);
+        check(("compute", "GET", "/servers"), "GET", "/servers/a", false);
+        check(("compute", "GET", "/servers"), "POST", "/servers", false);
+        check(("image", "GET", "/servers"), "GET", "/servers", false);
+        check(("compute", "GET", "/servers/*"), "GET", "/servers/a", true);
+        check(("compute", "GET", "/servers/*"), "GET", "/servers", false);
+        check(("compute", "GET", "/servers/*"), "GET", "/servers/a/b", false);
+        check(("compute", "POST", "/servers/{id}/stop"), "POST", "/servers/a/stop", true);
+        check(("compute", "POST", "/servers/{id}/stop"), "POST", "/servers/a/start", false);
+        check(("compute", "GET", "/servers/**"), "GET", "/servers/a/b/c", true);
+        check(("compute", "GET", "/servers/**"), "GET", "/disks", false);
+        check(("compute", "GET", "/*"), "GET", "/..", false);
+    }
+
+    #[test]
+    fn many_roles_fit() {
+        let key = SigningKey::from_seed(&[1; 32]).expect("a key");
+        let ring = KeyRing::new().with(&key);
+        let long = |n: usize| "n".repeat(n);
+        let with = |count: usize| {
+            let roles = (0..count).map(|i| Role { id: base::hex_id(), name: format!("a_role_with_a_long_name_{i}") }).collect();
+            let caller = Caller {
+                user_id: base::hex_id(),
+                user: long(64),
+                user_domain_id: base::hex_id(),
+                user_domain: long(64),
+                project_id: base::hex_id(),
+                project: long(64),
+                project_domain_id: base::hex_id(),
+                project_domain: long(64),
+                roles,
+                is_system_account: false,
+            };
+            Claims { caller: Arc::new(caller), methods: vec!["password".into()], audit_ids: vec![long(16), long(16)], ..Claims::default() }
+        };
+        for count in [1, 5, 8, 12, 20, 30] {
+            let claims = with(count);
+            let token = claims.sign(&key).expect("a token");
+            assert!(token.len() <= MAX_LEN, "{count}: {}", token.len());
+            let read = Claims::read(&token, &ring).expect("readable");
+            let ids = |c: &Claims| c.caller.roles.iter().map(|r| r.id.clone()).collect::<Vec<_>>();
+            assert_eq!(ids(&read), ids(&claims), "{count}");
+        }
+        let odd = Claims {
+            caller: Arc::new(Caller { roles: vec![Role { id: "ABC".into(), name: long(3000) }], ..(*with(1).caller).clone() }),
+            ..with(1)
+        };
+        assert_eq!(odd.sign(&key).expect_err("too long").class(), base::Class::OutOfLimit);
     }
 }

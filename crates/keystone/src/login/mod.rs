@@ -107,6 +107,7 @@ fn claims(state: &State, proved: &Proved, place: &Place, context: &AuthContext) 
         source: context.source.clone(),
         ip: context.ip.parse().ok(),
         is_domain: place.is_domain,
+        limits: None,
         key_id: String::new(),
     })
 }
