@@ -16,6 +16,7 @@ mod ovs;
 mod plan;
 mod run;
 mod shape;
+mod shelf;
 mod sim;
 mod sysctl;
 mod view;
@@ -25,6 +26,7 @@ use base::Result;
 pub use config::{Config, SwitchChoice};
 pub use futures_util::future::BoxFuture;
 pub use network::{OvsNetwork, down};
+pub use shelf::Shelf;
 pub use sim::SimNetwork;
 
 /// The port of one NIC.

@@ -1,26 +1,33 @@
-//! A network in memory, for simulated hosts and for tests of the agent.
+//! A simulated network, for simulated hosts and for tests of the agent.
 
-use crate::{BoxFuture, Network, Tap};
+use crate::{BoxFuture, Network, Shelf, Tap};
 use api_agent::{GuestNic, GuestSpec, NetworkSpec};
 use base::{Result, err};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// Remembers what it was told. Clones of an `Arc` of it survive an agent, as the real network survives the agent's process.
 #[derive(Debug, Default)]
 pub struct SimNetwork {
+    /// Network of each tap.
+    taps: Shelf,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    taps: BTreeMap<String, String>,
     networks: Vec<NetworkSpec>,
     guests: Vec<String>,
     broken: Option<String>,
 }
 
 impl SimNetwork {
+    /// One whose taps outlive the process.
+    pub fn at(dir: PathBuf) -> Result<SimNetwork> {
+        Ok(SimNetwork { taps: Shelf::at(dir)?, state: Mutex::default() })
+    }
+
     /// From now on every call fails with this message; `None` repairs it.
     pub fn break_with(&self, message: Option<&str>) {
         self.lock().broken = message.map(str::to_string);
@@ -28,7 +35,7 @@ impl SimNetwork {
 
     /// Network of each plugged tap.
     pub fn ports(&self) -> BTreeMap<String, String> {
-        self.lock().taps.clone()
+        self.taps.all()
     }
 
     /// Ids of the networks and guests last applied.
@@ -65,30 +72,26 @@ impl Network for SimNetwork {
 
     fn plug<'a>(&'a self, nic: &'a GuestNic, network: &'a NetworkSpec, _guest: &'a GuestSpec) -> BoxFuture<'a, Result<Tap>> {
         Box::pin(async move {
-            let mut state = self.lock();
-            state.check()?;
+            self.lock().check()?;
             if nic.ifname.is_empty() || nic.ifname.len() > 15 {
                 return Err(err!(InputParameter, "interface name {} must have 1 to 15 bytes", nic.ifname));
             }
-            state.taps.insert(nic.ifname.clone(), network.id.clone());
+            self.taps.put(&nic.ifname, &network.id)?;
             Ok(Tap { ifname: nic.ifname.clone(), vnet_hdr: true })
         })
     }
 
     fn unplug<'a>(&'a self, ifname: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let mut state = self.lock();
-            state.check()?;
-            state.taps.remove(ifname);
-            Ok(())
+            self.lock().check()?;
+            self.taps.take(ifname)
         })
     }
 
     fn taps(&self) -> BoxFuture<'_, Result<Vec<String>>> {
         Box::pin(async move {
-            let state = self.lock();
-            state.check()?;
-            Ok(state.taps.keys().cloned().collect())
+            self.lock().check()?;
+            Ok(self.taps.all().into_keys().collect())
         })
     }
 }
