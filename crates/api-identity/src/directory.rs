@@ -1,6 +1,7 @@
 //! What other services keep in memory of the identity service: owners, signing keys, revocations, and word of changes.
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// A project as the directory of owners knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -8,6 +9,9 @@ pub struct DirectoryProject {
     pub id: String,
     pub name: String,
     pub domain_id: String,
+    /// Its tags.
+    #[serde(default)]
+    pub metadata: HashMap<String, String>,
 }
 
 /// A domain as the directory of owners knows it.
@@ -15,6 +19,9 @@ pub struct DirectoryProject {
 pub struct DirectoryDomain {
     pub id: String,
     pub name: String,
+    /// Its tags.
+    #[serde(default)]
+    pub metadata: HashMap<String, String>,
 }
 
 /// A key that tokens are signed with; the public half.

@@ -3,6 +3,7 @@
 //! The service serves it; every other service, the gateway and the command line speak to it through [`IdentityClient`], in one process or over
 //! the network. No database, no server: a transport is handed in.
 
+mod access;
 mod answer;
 mod assignment;
 mod client;
@@ -23,6 +24,7 @@ mod service;
 mod transport;
 pub mod user;
 
+pub use access::{AccessAnswer, AccessHolder, AccessHolders, AccessQuestion, AccessReason, AccessTarget};
 pub use answer::{
     AccessKey, Assigned, AssignedScope, CatalogEndpoint, CatalogService, DomainRef, Named, PolicyNames, PolicyTrees, ProjectRef, RoleRef,
     Subject, TokenAnswer, UserRef,

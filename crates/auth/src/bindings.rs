@@ -31,11 +31,38 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// What every authenticated caller has.
+    pub fn common(scope: Scope, policy: Arc<Policy>) -> Binding {
+        let (role_id, project_id) = (String::new(), String::new());
+        Binding { role_id, project_id, scope, policy, ips: Vec::new(), anonymous: false, since: None, until: None }
+    }
+
+    /// Why it gives a caller nothing here and now; `None` when it does.
+    pub fn absent(&self, caller: &Caller, ip: Option<IpAddr>, now: Timestamp) -> Option<&'static str> {
+        if !self.place(ip) {
+            return Some("it holds for logins from other networks");
+        }
+        if !self.here(caller) {
+            return Some("it holds in another project");
+        }
+        if !self.in_time(now) {
+            return Some("it holds at another time");
+        }
+        (!self.holds(caller, ip)).then_some("it is bound to another role")
+    }
+
+    fn place(&self, ip: Option<IpAddr>) -> bool {
+        self.ips.is_empty() || ip.is_some_and(|ip| self.ips.iter().any(|net| net.contains(&ip)))
+    }
+
+    fn here(&self, caller: &Caller) -> bool {
+        self.project_id.is_empty() || self.project_id == caller.project_id
+    }
+
     fn holds(&self, caller: &Caller, ip: Option<IpAddr>) -> bool {
         let role = self.role_id.is_empty() || caller.roles.iter().any(|r| r.id == self.role_id);
         let who = if caller.is_guest() { self.anonymous } else { role || self.anonymous };
-        let place = self.ips.is_empty() || ip.is_some_and(|ip| self.ips.iter().any(|net| net.contains(&ip)));
-        who && place && (self.project_id.is_empty() || self.project_id == caller.project_id)
+        who && self.place(ip) && self.here(caller)
     }
 
     fn in_time(&self, now: Timestamp) -> bool {
@@ -68,6 +95,11 @@ impl Bindings {
     pub fn new(bindings: Vec<Binding>, own: impl IntoIterator<Item = (Scope, Policy)>) -> Bindings {
         let common = platform().iter().cloned().chain(own.into_iter().map(|(s, p)| (s, Arc::new(p)))).collect();
         Bindings { by_address: bindings.iter().any(|b| !b.ips.is_empty()), bindings, common, known: Mutex::default() }
+    }
+
+    /// The rules every authenticated caller has.
+    pub fn common(&self) -> impl Iterator<Item = &(Scope, Arc<Policy>)> {
+        self.common.iter()
     }
 
     /// The policies of a caller who logged in from `ip`.

@@ -102,9 +102,9 @@ pub fn demand_reach(op: &Op<'_>, row: &Row) -> Result<()> {
 }
 
 /// Asks the policies about a row of another kind than the operation's own.
-pub fn demand(op: &Op<'_>, row: &Row, action: &str, extra: &[&str]) -> Result<()> {
+pub async fn demand(op: &Op<'_>, row: &Row, action: &str, extra: &[&str]) -> Result<()> {
     let kind = op.engine.kind_named(row.facts.name).ok_or_else(|| Error::internal(format!("no kind {}", row.facts.name)))?;
-    op.engine.demand(op.ctx, kind, row, action, extra).map(drop)
+    op.engine.demand(op.ctx, kind, row, action, extra).await.map(drop)
 }
 
 /// Pairs of a request, such as `[{"user": .., "role": ..}]`; each member under its own name or with `_id`.

@@ -2,12 +2,13 @@
 
 use api_identity::{Domain, Project, Role};
 use base::{Resource, Result};
-use resource::Owner;
+use resource::{Owner, TagSet};
+use service::{OwnerTags, has_all};
 use std::{
     collections::HashMap,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
-use store::{Cond, Db, Read};
+use store::{Cond, Db, Read, Select};
 
 #[derive(Default)]
 struct Data {
@@ -22,6 +23,7 @@ struct Entry {
     name: String,
     domain_id: String,
     enabled: bool,
+    tags: HashMap<String, String>,
 }
 
 #[derive(Default)]
@@ -53,6 +55,7 @@ impl Directory {
             What::Roles => Role::facts(),
         };
         let rows = db.find(facts, cond.and(Cond::eq("deleted", false))).await?;
+        let mut tags = if what == What::Roles { HashMap::new() } else { tags(db, facts.name, ids).await? };
         let mut data = self.data_mut();
         let map = match what {
             What::Domains => &mut data.domains,
@@ -65,7 +68,12 @@ impl Directory {
         }
         for row in &rows {
             let enabled = !facts.has("enabled") || row.flag("enabled");
-            let entry = Entry { name: row.name().to_string(), domain_id: row.text("domain_id").to_string(), enabled };
+            let entry = Entry {
+                name: row.name().to_string(),
+                domain_id: row.text("domain_id").to_string(),
+                enabled,
+                tags: tags.remove(row.id()).unwrap_or_default(),
+            };
             map.insert(row.id().to_string(), entry);
         }
         if what == What::Projects {
@@ -124,6 +132,33 @@ impl Directory {
     pub fn project_enabled(&self, id: &str) -> bool {
         let data = self.data();
         data.projects.get(id).is_some_and(|p| p.enabled && data.domains.get(&p.domain_id).is_some_and(|d| d.enabled))
+    }
+}
+
+/// The tags of projects or domains: of those with the ids, or all.
+async fn tags(mut db: &Db, kind: &'static str, ids: Option<&[String]>) -> Result<HashMap<String, HashMap<String, String>>> {
+    use base::Kind::Text;
+    let these = ids.map_or(Cond::True, |ids| Cond::is_in("obj_id", ids.iter().map(String::as_str)));
+    let select = Select::from("metadata").column("obj_id", Text).column("key", Text).column("value", Text);
+    let mut out: HashMap<String, HashMap<String, String>> = HashMap::new();
+    for row in db.rows(&select.filter(Cond::eq("obj_type", kind).and(these))).await? {
+        let text = |i: usize| row[i].as_str().to_string();
+        out.entry(text(0)).or_default().insert(text(1), text(2));
+    }
+    Ok(out)
+}
+
+fn tagged(map: &HashMap<String, Entry>, sets: &[TagSet]) -> Vec<String> {
+    let fits = |entry: &Entry| sets.iter().any(|set| has_all(set, |key| entry.tags.get(key).map(String::as_str)));
+    map.iter().filter(|(_, entry)| fits(entry)).map(|(id, _)| id.clone()).collect()
+}
+
+impl OwnerTags for Directory {
+    fn projects_with(&self, sets: &[TagSet]) -> Vec<String> {
+        tagged(&self.data().projects, sets)
+    }
+    fn domains_with(&self, sets: &[TagSet]) -> Vec<String> {
+        tagged(&self.data().domains, sets)
     }
 }
 

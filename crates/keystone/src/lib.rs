@@ -13,6 +13,7 @@ mod binding;
 mod bootstrap;
 mod config;
 mod directory;
+mod explain;
 mod follow;
 mod grants;
 mod keys;
@@ -82,8 +83,9 @@ pub async fn build(config: Config, db: Db, clock: Clock) -> Result<Keystone> {
     };
     state.load().await?;
 
-    let gate: Arc<dyn Gate> = Arc::new(PolicyGate::new(state.rules.shared(), clock.clone()));
-    let owners: Arc<dyn Owners> = Arc::new(owners::LocalOwners(state.clone()));
+    let owners = Arc::new(owners::LocalOwners(state.clone()));
+    let gate: Arc<dyn Gate> = Arc::new(PolicyGate::new(state.rules.shared(), clock.clone()).with_owner_tags(owners.clone()));
+    let owners: Arc<dyn Owners> = owners;
     let options = resource::Options { recycle: false, version: telemetry::version().to_string(), ..resource::Options::default() };
     let engine = Engine::new(api_identity::SERVICE, db, clock, gate.clone(), owners.clone(), kinds::kinds(&state), options);
     let engine = Arc::new(engine);

@@ -2,7 +2,8 @@
 
 use crate::state::State;
 use base::Result;
-use resource::{BoxFuture, Owner, Owners};
+use resource::{BoxFuture, Owner, Owners, TagSet};
+use service::OwnerTags;
 use std::sync::Arc;
 
 /// Answers from memory; catches up with the database when a look-up failed.
@@ -23,5 +24,14 @@ impl Owners for LocalOwners {
     }
     fn refresh(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.0.catch_up())
+    }
+}
+
+impl OwnerTags for LocalOwners {
+    fn projects_with(&self, sets: &[TagSet]) -> Vec<String> {
+        self.0.directory.projects_with(sets)
+    }
+    fn domains_with(&self, sets: &[TagSet]) -> Vec<String> {
+        self.0.directory.domains_with(sets)
     }
 }

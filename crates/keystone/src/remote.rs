@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use auth::{Binding, Bindings, KeyRing, Policy, Verifier};
 use base::{Clock, Error, Result, Scope, Timestamp};
 use http::{Client, Method};
-use resource::{BoxFuture, Owner, Owners};
-use service::{PolicyGate, Process};
+use resource::{BoxFuture, Owner, Owners, TagSet};
+use service::{OwnerTags, PolicyGate, Process, has_all};
 use std::{
     collections::HashMap,
     future::Future,
@@ -71,7 +71,12 @@ struct Known {
     projects: HashMap<String, Owner>,
     named: HashMap<String, Vec<String>>,
     domains: HashMap<String, String>,
+    /// Tags of projects and domains, by id.
+    project_tags: HashMap<String, Tags>,
+    domain_tags: HashMap<String, Tags>,
 }
+
+type Tags = HashMap<String, String>;
 
 /// Longest wait of one question for changes, seconds.
 const WAIT: u64 = 30;
@@ -99,8 +104,8 @@ impl Remote {
         &self.client
     }
 
-    pub fn gate(&self) -> PolicyGate {
-        PolicyGate::new(self.rules.clone(), self.clock.clone())
+    pub fn gate(self: &Arc<Remote>) -> PolicyGate {
+        PolicyGate::new(self.rules.clone(), self.clock.clone()).with_owner_tags(Arc::new(RemoteOwners(self.clone())))
     }
 
     async fn load(&self) -> Result<()> {
@@ -136,9 +141,14 @@ impl Remote {
     }
 
     async fn load_owners(&self) -> Result<()> {
-        let domains: HashMap<String, String> = self.client.domains().await?.into_iter().map(|d| (d.id, d.name)).collect();
         let mut known = Known::default();
+        let mut domains: HashMap<String, String> = HashMap::new();
+        for domain in self.client.domains().await? {
+            known.domain_tags.insert(domain.id.clone(), domain.metadata);
+            domains.insert(domain.id, domain.name);
+        }
         for project in self.client.projects().await? {
+            known.project_tags.insert(project.id.clone(), project.metadata);
             let domain = domains.get(&project.domain_id).cloned().unwrap_or_default();
             known.named.entry(project.name.clone()).or_default().push(project.id.clone());
             let owner = Owner { project_id: project.id.clone(), project: project.name, domain_id: project.domain_id, domain };
@@ -188,14 +198,12 @@ impl Remote {
     }
 }
 
-/// The bindings of a rule book. What cannot be read grants nothing; what reaches only rows with certain tags is left out, as the engine asks
-/// before it has a row.
+/// The bindings of a rule book. What cannot be read grants nothing.
 fn bindings(book: &RuleBook) -> Vec<Binding> {
     let policies: HashMap<&str, (Scope, Arc<Policy>)> = book
         .policies
         .iter()
         .filter_map(|p| Some((p.id.as_str(), (Scope::parse(&p.scope)?, Arc::new(Policy::parse(&p.name, &p.document).ok()?)))))
-        .filter(|(_, (_, policy))| policy.filter.is_empty())
         .collect();
     let binding = |b: &api_identity::RuleBinding| {
         let (scope, policy) = policies.get(b.policy_id.as_str())?.clone();
@@ -215,6 +223,20 @@ fn bindings(book: &RuleBook) -> Vec<Binding> {
 
 /// The directory of owners, for the engine of the service.
 pub struct RemoteOwners(pub Arc<Remote>);
+
+impl OwnerTags for RemoteOwners {
+    fn projects_with(&self, sets: &[TagSet]) -> Vec<String> {
+        tagged(&self.0.owners.load().project_tags, sets)
+    }
+    fn domains_with(&self, sets: &[TagSet]) -> Vec<String> {
+        tagged(&self.0.owners.load().domain_tags, sets)
+    }
+}
+
+fn tagged(map: &HashMap<String, Tags>, sets: &[TagSet]) -> Vec<String> {
+    let fits = |tags: &Tags| sets.iter().any(|set| has_all(set, |key| tags.get(key).map(String::as_str)));
+    map.iter().filter(|(_, tags)| fits(tags)).map(|(id, _)| id.clone()).collect()
+}
 
 /// A look-up that failed asks anew at most this long.
 const REFRESH: Duration = Duration::from_secs(10);

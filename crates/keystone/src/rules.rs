@@ -32,8 +32,7 @@ struct Data {
 
 pub struct Rules {
     data: ArcSwap<Data>,
-    /// What requests are decided by. Policies that reach only rows with certain tags are left out: without the row at hand an allow of
-    /// theirs could not be told from an allow for everything.
+    /// What requests are decided by.
     deciding: Arc<ArcSwap<Bindings>>,
     own: Vec<(Scope, Policy)>,
     clock: Clock,
@@ -90,8 +89,7 @@ impl Rules {
             ties.push(binding);
             tied.push(tie.policy_id);
         }
-        let plain = ties.iter().filter(|b| b.policy.filter.is_empty()).cloned().collect();
-        self.deciding.store(Arc::new(Bindings::new(plain, self.own.clone())));
+        self.deciding.store(Arc::new(Bindings::new(ties.clone(), self.own.clone())));
         self.data.store(Arc::new(Data { policies, ties, tied }));
         Ok(())
     }
@@ -120,6 +118,27 @@ impl Rules {
         let data = self.data.load();
         let gives = |b: &&Binding| b.role_id == role && (b.project_id.is_empty() || b.project_id == project);
         data.ties.iter().filter(gives).map(|b| (b.scope, b.policy.clone())).collect()
+    }
+
+    /// Every tie that could give the caller a policy, whether it holds here and now or not; then what everybody has.
+    pub fn ties_of(&self, caller: &Caller) -> Vec<Tie> {
+        let mine =
+            |b: &&Binding| b.anonymous || (!caller.is_guest() && (b.role_id.is_empty() || caller.roles.iter().any(|r| r.id == b.role_id)));
+        let mut out: Vec<Tie> = self.data.load().ties.iter().filter(mine).map(|b| Tie(b.clone())).collect();
+        if !caller.is_guest() {
+            out.extend(self.common());
+        }
+        out
+    }
+
+    /// Every tie whose policy passes, those of everybody included.
+    pub fn allowing(&self, passes: impl Fn(&Policy) -> bool) -> Vec<Tie> {
+        let bound = self.data.load().ties.iter().filter(|b| passes(&b.policy)).map(|b| Tie(b.clone())).collect::<Vec<_>>();
+        bound.into_iter().chain(self.common().into_iter().filter(|t| passes(t.policy()))).collect()
+    }
+
+    fn common(&self) -> Vec<Tie> {
+        self.deciding.load().common().map(|(scope, policy)| Tie(Binding::common(*scope, policy.clone()))).collect()
     }
 
     /// Names of the policies a caller holds, by scope.
@@ -184,6 +203,29 @@ impl Rules {
         }
         out.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         out
+    }
+}
+
+/// One way to a policy.
+pub struct Tie(Binding);
+
+impl Tie {
+    /// Empty for everybody.
+    pub fn role_id(&self) -> &str {
+        &self.0.role_id
+    }
+    pub fn everybody(&self) -> bool {
+        self.0.role_id.is_empty() || self.0.anonymous
+    }
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+    pub fn scope(&self) -> Scope {
+        self.0.scope
+    }
+    /// Why it gives the caller nothing here and now.
+    pub fn absent(&self, caller: &Caller, ip: Option<IpAddr>, now: base::Timestamp) -> Option<&'static str> {
+        self.0.absent(caller, ip, now)
     }
 }
 

@@ -1,9 +1,12 @@
 //! From a permission to a condition: what the caller may see is part of the query, so a forbidden row is simply not there.
+//!
+//! A permission has two parts: the widest scope at which it holds for every row, and scopes at which it holds only for rows with certain tags
+//! ([`Conditional`]). Both become SQL, in lists and in the check of one row alike, so that the two cannot disagree.
 
-use crate::{Engine, Kind, Params};
+use crate::{Engine, Kind, Params, tags};
 use base::{Caller, Ctx, Level, Result, Row, Scope, err};
-use std::net::IpAddr;
-use store::{Cond, Match, Select};
+use std::{collections::BTreeMap, net::IpAddr};
+use store::{Cond, Match, Read, Select};
 
 /// A question to the policies.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +26,55 @@ pub trait Gate: Send + Sync {
     fn widest(&self, caller: &Caller, peer: Option<IpAddr>, ask: &Ask<'_>) -> Scope;
     /// Whether it is allowed at this scope or a wider one that covers it.
     fn allows(&self, caller: &Caller, peer: Option<IpAddr>, ask: &Ask<'_>, scope: Scope) -> bool;
+    /// What is allowed besides, for certain rows only. Neither of the other two counts these.
+    fn conditional(&self, _caller: &Caller, _peer: Option<IpAddr>, _ask: &Ask<'_>) -> Vec<Conditional> {
+        Vec::new()
+    }
+}
+
+/// Tags of which all must be there; without values a key may have any, several are alternatives.
+pub type TagSet = BTreeMap<String, Vec<String>>;
+
+/// An allow that reaches only certain rows of a scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conditional {
+    pub scope: Scope,
+    /// The row must have one of these sets; none for no condition on its own tags.
+    pub tags: Vec<TagSet>,
+    /// Ids of the projects the row may belong to; `None` for any, or for none at all.
+    pub projects: Option<Vec<String>>,
+    /// The same for domains.
+    pub domains: Option<Vec<String>>,
+}
+
+impl Conditional {
+    /// Whether an allow at its scope answers a question at another: a wider one covers it, and what somebody may do about himself is given
+    /// by `user` and `system` only (spec 01 §11.4).
+    fn covers(&self, scope: Scope) -> bool {
+        self.scope >= scope && (scope != Scope::User || matches!(self.scope, Scope::User | Scope::System))
+    }
+}
+
+/// How far one action reaches on a kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Rights {
+    /// The widest scope for any row.
+    pub plain: Scope,
+    pub conditional: Vec<Conditional>,
+}
+
+impl Rights {
+    /// The widest scope at all.
+    pub fn widest(&self) -> Scope {
+        self.conditional.iter().map(|c| c.scope).fold(self.plain, Scope::max)
+    }
+
+    /// The same, no wider than a scope.
+    fn within(mut self, scope: Scope) -> Rights {
+        self.plain = self.plain.min(scope);
+        self.conditional.iter_mut().for_each(|c| c.scope = c.scope.min(scope));
+        self
+    }
 }
 
 impl Engine {
@@ -37,14 +89,23 @@ impl Engine {
         self.kind_named(name).map_or(Scope::None, |kind| self.widest(ctx, kind, action, extra))
     }
 
-    /// The scope a list works at: what was asked for if that is allowed, else the kind's own breadth.
-    pub(crate) fn list_scope(&self, ctx: &Ctx, kind: &Kind, params: &Params) -> Result<Scope> {
-        let widest = self.widest(ctx, kind, "list", &[]);
+    pub(crate) fn rights(&self, ctx: &Ctx, kind: &Kind, action: &str, extra: &[&str]) -> Rights {
+        let ask = Ask { service: self.service, resource: kind.facts.plural, action, extra };
+        let plain = self.gate.widest(&ctx.caller, ctx.peer, &ask);
+        // For every row there is: conditions add nothing.
+        let conditional = if plain == Scope::System { Vec::new() } else { self.gate.conditional(&ctx.caller, ctx.peer, &ask) };
+        Rights { plain, conditional }
+    }
+
+    /// How far a list reaches: as far as was asked for if that is allowed, else the kind's own breadth.
+    pub(crate) fn list_rights(&self, ctx: &Ctx, kind: &Kind, params: &Params) -> Result<Rights> {
+        let rights = self.rights(ctx, kind, "list", &[]);
+        let widest = rights.widest();
         if widest == Scope::None {
-            return Err(denied(kind, "list", &[]));
+            return Err(self.denied(ctx, kind, "list", &[], breadth(kind)));
         }
         let asked = match params.text("scope").as_deref() {
-            Some("max" | "maxallowed") => return Ok(widest),
+            Some("max" | "maxallowed") => return Ok(rights),
             Some(word) => Some(
                 Scope::parse(word).ok_or_else(|| err!(InputParameter, "scope {} is unknown; use system, domain, project or user", word))?,
             ),
@@ -59,15 +120,50 @@ impl Engine {
                 scope.name(),
                 widest.name()
             )),
-            Some(scope) => Ok(scope),
+            Some(scope) => Ok(rights.within(scope)),
             // What has no owner is everybody's to look at, who may list it at all.
-            None if kind.facts.level == Level::System && kind.hooks.visible(&ctx.caller, widest).is_none() => Ok(Scope::System),
-            None => Ok(widest.min(match kind.facts.level {
-                Level::Project => Scope::Project,
-                Level::Domain => Scope::Domain,
-                Level::User => Scope::User,
-                Level::System => Scope::System,
-            })),
+            None if kind.facts.level == Level::System && kind.hooks.visible(&ctx.caller, widest).is_none() => {
+                Ok(Rights { plain: if rights.plain == Scope::None { Scope::None } else { Scope::System }, ..rights })
+            }
+            None => Ok(rights.within(breadth(kind))),
+        }
+    }
+
+    /// Rows of a kind that are within reach.
+    pub(crate) fn seen(&self, ctx: &Ctx, kind: &Kind, rights: &Rights) -> Cond {
+        let plain = if rights.plain == Scope::None { Cond::False } else { self.visible(ctx, kind, rights.plain) };
+        rights.conditional.iter().filter(|c| c.scope > Scope::None).fold(plain, |all, c| {
+            let there = self.visible(ctx, kind, c.scope).and(self.meets(kind, c));
+            all.or(there)
+        })
+    }
+
+    /// Rows of a kind that meet a condition.
+    fn meets(&self, kind: &Kind, condition: &Conditional) -> Cond {
+        let mut all = Cond::True;
+        if !condition.tags.is_empty() {
+            all = condition.tags.iter().fold(Cond::False, |any, set| any.or(tags::all_of(kind, set)));
+        }
+        for (wanted, side) in [(&condition.projects, 0), (&condition.domains, 1)] {
+            if let Some(ids) = wanted {
+                all = all.and(self.belongs(kind, side, ids));
+            }
+        }
+        all
+    }
+
+    /// Rows of the projects (side 0) or domains (side 1) with these ids. What belongs to none meets no condition on it.
+    fn belongs(&self, kind: &Kind, side: usize, ids: &[String]) -> Cond {
+        let (project, domain) = kind.hooks.owner_columns(kind.facts);
+        if let Some(column) = [project, domain][side] {
+            return Cond::is_in(column, ids.iter().map(String::as_str));
+        }
+        match kind.parent.as_ref().and_then(|parent| Some((parent, self.kind_named(parent.resource)?))) {
+            Some((parent, of)) => {
+                let owned = Select::from(of.facts.table).column("id", base::Kind::Text).filter(self.belongs(of, side, ids));
+                Cond::in_select(parent.column, owned)
+            }
+            None => Cond::False,
         }
     }
 
@@ -104,7 +200,7 @@ impl Engine {
     }
 
     /// The narrowest scope that covers the row, seen from the caller.
-    pub(crate) fn reach(&self, ctx: &Ctx, kind: &Kind, row: &Row) -> Scope {
+    pub fn reach(&self, ctx: &Ctx, kind: &Kind, row: &Row) -> Scope {
         let caller = &ctx.caller;
         if let Some(scope) = kind.hooks.reach(caller, row) {
             return scope;
@@ -121,19 +217,121 @@ impl Engine {
     }
 
     /// Refuses unless the policies allow the action on this row.
-    pub fn demand(&self, ctx: &Ctx, kind: &Kind, row: &Row, action: &str, extra: &[&str]) -> Result<Scope> {
+    pub async fn demand(&self, ctx: &Ctx, kind: &Kind, row: &Row, action: &str, extra: &[&str]) -> Result<Scope> {
+        let scope = self.reach(ctx, kind, row);
+        if self.permits(ctx, kind, row, action, extra).await? {
+            return Ok(scope);
+        }
+        Err(self.denied(ctx, kind, action, extra, scope))
+    }
+
+    /// Whether the policies allow the action on this row.
+    pub async fn permits(&self, ctx: &Ctx, kind: &Kind, row: &Row, action: &str, extra: &[&str]) -> Result<bool> {
         let ask = Ask { service: self.service, resource: kind.facts.plural, action, extra };
         let scope = self.reach(ctx, kind, row);
         if self.gate.allows(&ctx.caller, ctx.peer, &ask, scope) {
-            return Ok(scope);
+            return Ok(true);
         }
-        Err(denied(kind, action, extra))
+        let conditions = self.gate.conditional(&ctx.caller, ctx.peer, &ask);
+        let cond = conditions.iter().filter(|c| c.covers(scope)).fold(Cond::False, |any, c| any.or(self.meets(kind, c)));
+        if cond == Cond::False {
+            return Ok(false);
+        }
+        // The same words as in a list, about one row.
+        let mut db = &self.db;
+        db.exists(kind.facts.table, Cond::eq("id", row.id()).and(cond)).await
+    }
+
+    /// Whether the caller meets the row at all, by id or in a list.
+    pub async fn meets_row(&self, ctx: &Ctx, kind: &Kind, row: &Row) -> Result<bool> {
+        let rights = self.rights(ctx, kind, "get", &[]);
+        let mut db = &self.db;
+        db.exists(kind.facts.table, Cond::eq("id", row.id()).and(self.seen(ctx, kind, &rights))).await
+    }
+
+    /// Whether a row may be made whose owner is known, at the scope that takes. A condition on tags gives the new row the tags it asks for; what
+    /// comes back are those the request did not bring.
+    pub(crate) fn may_create(
+        &self,
+        ctx: &Ctx,
+        kind: &Kind,
+        row: &Row,
+        scope: Scope,
+        given: &[(String, Option<String>)],
+    ) -> Result<Vec<(String, Option<String>)>> {
+        let ask = Ask { service: self.service, resource: kind.facts.plural, action: "create", extra: &[] };
+        if self.gate.allows(&ctx.caller, ctx.peer, &ask, scope) {
+            return Ok(Vec::new());
+        }
+        let (project, domain) = kind.hooks.owner_columns(kind.facts);
+        let owned = |wanted: &Option<Vec<String>>, column: Option<&str>| match (wanted, column) {
+            (None, _) => true,
+            (Some(ids), Some(column)) => column != "id" && ids.iter().any(|id| id == row.text(column)),
+            (Some(_), None) => false,
+        };
+        for condition in self.gate.conditional(&ctx.caller, ctx.peer, &ask).iter().filter(|c| c.covers(scope)) {
+            if !owned(&condition.projects, project) || !owned(&condition.domains, domain) {
+                continue;
+            }
+            if condition.tags.is_empty() {
+                return Ok(Vec::new());
+            }
+            if let Some(more) = condition.tags.iter().find_map(|set| completed(set, given)) {
+                return Ok(more);
+            }
+        }
+        Err(self.denied(ctx, kind, "create", &[], scope))
+    }
+
+    /// The refusal, with the name of what is missing and the id to ask about.
+    pub fn denied(&self, ctx: &Ctx, kind: &Kind, action: &str, extra: &[&str], scope: Scope) -> base::Error {
+        let ask = Ask { service: self.service, resource: kind.facts.plural, action, extra };
+        tracing::info!(permission = %ask, scope = scope.name(), user = ctx.caller.user, user_id = ctx.caller.user_id,
+            project_id = ctx.caller.project_id, request_id = %ctx.request_id, "not allowed");
+        denied(ctx, &ask, scope)
     }
 }
 
-pub(crate) fn denied(kind: &Kind, action: &str, extra: &[&str]) -> base::Error {
-    let what = std::iter::once(action).chain(extra.iter().copied()).collect::<Vec<_>>().join(" ");
-    err!(Forbidden, "not allowed: {} on {}; ask an administrator for a role with this permission", what, kind.facts.plural)
+/// The refusal of a permission at a scope.
+pub fn denied(ctx: &Ctx, ask: &Ask<'_>, scope: Scope) -> base::Error {
+    err!(
+        Forbidden,
+        "not allowed: {} at scope {}; ask an administrator for a role with this permission, and name the request {}",
+        ask,
+        scope.name(),
+        ctx.request_id
+    )
+}
+
+impl std::fmt::Display for Ask<'_> {
+    /// `compute/servers/perform/start`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.service, self.resource, self.action)?;
+        self.extra.iter().try_for_each(|word| write!(f, "/{word}"))
+    }
+}
+
+/// The scope of a kind's ordinary owner.
+pub fn breadth(kind: &Kind) -> Scope {
+    match kind.facts.level {
+        Level::Project => Scope::Project,
+        Level::Domain => Scope::Domain,
+        Level::User => Scope::User,
+        Level::System => Scope::System,
+    }
+}
+
+/// The tags a set wants besides those given; `None` when they contradict each other, or when the set leaves the value open.
+fn completed(set: &TagSet, given: &[(String, Option<String>)]) -> Option<Vec<(String, Option<String>)>> {
+    let mut more = Vec::new();
+    for (key, values) in set {
+        match (given.iter().find(|(k, _)| k == key), values.as_slice()) {
+            (Some((_, Some(value))), values) if values.is_empty() || values.contains(value) => {}
+            (None, [value]) => more.push((key.clone(), Some(value.clone()))),
+            _ => return None,
+        }
+    }
+    Some(more)
 }
 
 /// Rows that others share with the caller (spec 01 §6.3).

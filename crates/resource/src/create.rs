@@ -47,9 +47,19 @@ pub(crate) async fn prepare(op: &Op<'_>, map: &mut Map) -> Result<(Row, Option<n
     let facts = kind.facts;
     let mut row = Row { facts, values: defaults(facts)? };
     let scope = owned(op, map, &mut row).await?;
-    let ask = crate::Ask { service: op.engine.service, resource: facts.plural, action: "create", extra: &[] };
-    if !op.engine.gate.allows(&op.ctx.caller, op.ctx.peer, &ask, scope) {
-        return Err(crate::access::denied(kind, "create", &[]));
+    let given = match map.get("__meta__") {
+        Some(Json::Object(meta)) => tags::parse(meta, "")?,
+        _ => Vec::new(),
+    };
+    // A right on a condition of tags reaches the new row because it is born with them.
+    for (key, value) in op.engine.may_create(op.ctx, kind, &row, scope, &given)? {
+        let meta = map.entry("__meta__").or_insert(Json::Null);
+        if !meta.is_object() {
+            *meta = Json::Object(Map::new());
+        }
+        if let Json::Object(meta) = meta {
+            meta.insert(key, Json::from(value));
+        }
     }
     let wish = names::wish(kind, map)?;
     kind.hooks.read(map)?;

@@ -10,7 +10,7 @@ pub(crate) async fn delete(op: &Op<'_>, which: &str) -> Result<Answer> {
         return Err(err!(UnsupportedOperation, "{} are not deleted by request", kind.facts.plural));
     }
     let row = show::find(op, which).await?;
-    op.engine.demand(op.ctx, kind, &row, "delete", &[])?;
+    op.engine.demand(op.ctx, kind, &row, "delete", &[]).await?;
     update::thawed(&row)?;
     let how = removal(op, &row)?;
     if how != Removal::Purge
@@ -39,7 +39,7 @@ fn removal(op: &Op<'_>, row: &Row) -> Result<Removal> {
     let system = |extra: &str| op.engine.widest(op.ctx, op.kind, "delete", &[extra]) >= Scope::System;
     if on("purge") {
         if !system("purge") {
-            return Err(crate::access::denied(op.kind, "delete", &["purge"]));
+            return Err(op.engine.denied(op.ctx, op.kind, "delete", &["purge"], Scope::System));
         }
         return Ok(Removal::Purge);
     }
@@ -49,7 +49,7 @@ fn removal(op: &Op<'_>, row: &Row) -> Result<Removal> {
     }
     if on("override_pending_delete") {
         if !system("override_pending_delete") {
-            return Err(crate::access::denied(op.kind, "delete", &["override_pending_delete"]));
+            return Err(op.engine.denied(op.ctx, op.kind, "delete", &["override_pending_delete"], Scope::System));
         }
         return Ok(Removal::Final);
     }

@@ -129,7 +129,7 @@ async fn class_spec(op: &Op<'_>, name: &str) -> Option<Result<Answer>> {
     let wrap = |json: Result<Json>| json.map(|j| Answer::json(serde_json::json!({ op.kind.facts.name: j })));
     if let Some((_, call)) = op.kind.class_specs.iter().find(|(fact, _)| fact.name == name) {
         if op.engine.widest(op.ctx, op.kind, "get", &[name]) == Scope::None {
-            return Some(Err(crate::access::denied(op.kind, "get", &[name])));
+            return Some(Err(op.engine.denied(op.ctx, op.kind, "get", &[name], Scope::User)));
         }
         return Some(wrap(call.call(op, Map::new()).await));
     }
@@ -143,7 +143,7 @@ async fn class_action(op: &Op<'_>, name: &str, body: Option<Json>) -> Result<Ans
     }
     let (fact, call) = op.kind.class_actions.iter().find(|(fact, _)| fact.name == name).ok_or_else(|| no_action(op, name))?;
     if op.engine.widest(op.ctx, op.kind, "perform", &[name]) == Scope::None {
-        return Err(crate::access::denied(op.kind, "perform", &[name]));
+        return Err(op.engine.denied(op.ctx, op.kind, "perform", &[name], Scope::User));
     }
     inputs(fact, &map)?;
     let value = call.call(op, map).await?;
@@ -158,7 +158,7 @@ async fn action(op: &Op<'_>, which: &str, name: &str, body: Option<Json>) -> Res
         return Err(no_action(op, name));
     }
     let row = show::find(op, which).await?;
-    op.engine.demand(op.ctx, op.kind, &row, "perform", &[name])?;
+    op.engine.demand(op.ctx, op.kind, &row, "perform", &[name]).await?;
     if name != "unfreeze" {
         update::thawed(&row)?;
     }
@@ -177,7 +177,7 @@ async fn spec(op: &Op<'_>, which: &str, name: &str) -> Result<Answer> {
     let row = show::find(op, which).await?;
     let wrap = |json: Json| Answer::json(serde_json::json!({ op.kind.facts.name: json }));
     if let Some((_, call)) = op.kind.specs.iter().find(|(fact, _)| fact.name == name) {
-        op.engine.demand(op.ctx, op.kind, &row, "get", &[name])?;
+        op.engine.demand(op.ctx, op.kind, &row, "get", &[name]).await?;
         return match call.call(op, row, params_as_body(op)).await? {
             Reply::Value(json) => Ok(wrap(json)),
             Reply::Object => show::answer(op, show::find(op, which).await?).await,

@@ -72,6 +72,10 @@ impl Engine {
     pub fn kind(&self, plural: &str) -> Option<&Kind> {
         self.by_plural.get(plural).map(|&i| &self.kinds[i])
     }
+    /// Who decides.
+    pub fn gate(&self) -> &dyn Gate {
+        self.gate.as_ref()
+    }
     /// By singular keyword.
     pub fn kind_named(&self, name: &str) -> Option<&Kind> {
         self.by_name.get(name).map(|&i| &self.kinds[i])
@@ -110,8 +114,8 @@ impl Engine {
     /// A row another resource's body or parameter refers to: by id or name, visible to the caller.
     pub async fn resolve(&self, ctx: &Ctx, name: &str, which: &str) -> Result<Row> {
         let kind = self.kind_named(name).ok_or_else(|| base::Error::internal(format!("no kind {name} in {}", self.service)))?;
-        let scope = self.widest(ctx, kind, "get", &[]).max(self.widest(ctx, kind, "list", &[]));
-        self.lookup(ctx, kind, which, self.visible(ctx, kind, scope)).await
+        let (get, list) = (self.rights(ctx, kind, "get", &[]), self.rights(ctx, kind, "list", &[]));
+        self.lookup(ctx, kind, which, self.seen(ctx, kind, &get).or(self.seen(ctx, kind, &list))).await
     }
 
     /// A list of a kind, narrowed by a condition: for paths that a service adds to the engine's own.

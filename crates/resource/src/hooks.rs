@@ -44,6 +44,11 @@ pub trait Hooks: Send + Sync + 'static {
         None
     }
 
+    /// The columns that hold the project and the domain a row belongs to.
+    fn owner_columns(&self, facts: &base::Facts) -> (Option<&'static str>, Option<&'static str>) {
+        (facts.has("tenant_id").then_some("tenant_id"), facts.has("domain_id").then_some("domain_id"))
+    }
+
     /// Completes and checks a new row before the transaction. `body` is what the client sent; what is taken from it beyond the facts is the
     /// hook's business. Nothing may be written here.
     fn create<'a>(&'a self, _op: &'a Op<'a>, _body: &'a mut Map, _row: &'a mut Row) -> BoxFuture<'a, Result<()>> {

@@ -31,7 +31,7 @@ mod tags;
 mod update;
 mod view;
 
-pub use access::{Ask, Gate};
+pub use access::{Ask, Conditional, Gate, TagSet, breadth, denied};
 pub use body::{Map, flag, int, required, text, text_list};
 pub use create::changed;
 pub use dispatch::{Answer, Method};

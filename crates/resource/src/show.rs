@@ -5,11 +5,11 @@ use base::{Result, Row, Scope};
 
 /// The row behind an id or name, if the caller may see it.
 pub(crate) async fn find(op: &Op<'_>, which: &str) -> Result<Row> {
-    let scope = op.engine.widest(op.ctx, op.kind, "get", &[]);
-    if scope == Scope::None {
-        return Err(crate::access::denied(op.kind, "get", &[]));
+    let rights = op.engine.rights(op.ctx, op.kind, "get", &[]);
+    if rights.widest() == Scope::None {
+        return Err(op.engine.denied(op.ctx, op.kind, "get", &[], Scope::User));
     }
-    op.engine.lookup(op.ctx, op.kind, which, op.engine.visible(op.ctx, op.kind, scope)).await
+    op.engine.lookup(op.ctx, op.kind, which, op.engine.seen(op.ctx, op.kind, &rights)).await
 }
 
 /// `{"server": {..}}`

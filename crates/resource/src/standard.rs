@@ -75,7 +75,7 @@ async fn run(op: &Op<'_>, row: &Row, name: &str, body: &Map) -> Result<Answer> {
     let (word, notes) = match name {
         "status" => {
             if op.engine.widest(op.ctx, op.kind, "perform", &["status"]) < Scope::System {
-                return Err(crate::access::denied(op.kind, "perform", &["status"]));
+                return Err(op.engine.denied(op.ctx, op.kind, "perform", &["status"], Scope::System));
             }
             new.set("status", body::required(body, "status")?);
             let reason = body::text(body, &["reason"]).unwrap_or_default();
@@ -159,7 +159,7 @@ async fn share(op: &Op<'_>, row: &mut Row, body: &Map) -> Result<()> {
         .filter(|s| *s >= Scope::Project)
         .ok_or_else(|| err!(InputParameter, "scope {} is unknown; use system, domain or project", word))?;
     if op.engine.widest(op.ctx, op.kind, "perform", &["public"]) < scope {
-        return Err(crate::access::denied(op.kind, "perform", &["public"]));
+        return Err(op.engine.denied(op.ctx, op.kind, "perform", &["public"], scope));
     }
     let (mut project_ids, mut domain_ids) = (Vec::new(), Vec::new());
     for which in projects {
@@ -196,7 +196,7 @@ async fn change_owner(op: &Op<'_>, row: &mut Row, body: &Map) -> Result<()> {
     };
     let needs = if target.domain_id == row.text("domain_id") { Scope::Domain } else { Scope::System };
     if rights < needs {
-        return Err(crate::access::denied(op.kind, "perform", &["change-owner"]));
+        return Err(op.engine.denied(op.ctx, op.kind, "perform", &["change-owner"], needs));
     }
     row.set("domain_id", target.domain_id);
     if op.kind.facts.level == Level::Project {
@@ -253,8 +253,8 @@ pub(crate) async fn class_spec(op: &Op<'_>, name: &str) -> Option<Result<Json>> 
 }
 
 async fn class(op: &Op<'_>, name: &str) -> Result<Json> {
-    let scope = op.engine.list_scope(op.ctx, op.kind, op.params)?;
-    let cond = list::condition(op, scope).await?;
+    let rights = op.engine.list_rights(op.ctx, op.kind, op.params)?;
+    let cond = list::condition(op, &rights).await?;
     match name {
         "statistics" => list::totals(op, cond).await,
         "tag-value-pairs" => tags::value_pairs(op.engine, op.kind, cond).await,

@@ -96,6 +96,20 @@ pub(crate) fn read<'a>(op: &'a Op<'a>, row: &'a Row) -> BoxFuture<'a, Result<Jso
     })
 }
 
+/// Rows with all tags of a set.
+pub(crate) fn all_of(kind: &Kind, set: &crate::TagSet) -> Cond {
+    if !kind.facts.has("update_version") || kind.joint.is_some() {
+        return Cond::False;
+    }
+    set.iter().fold(Cond::True, |all, (key, values)| {
+        let mut pair = Cond::eq("obj_type", kind.facts.name).and(Cond::eq("key", key.as_str()));
+        if !values.is_empty() {
+            pair = pair.and(Cond::is_in("value", values.iter().map(String::as_str)));
+        }
+        all.and(Cond::in_select("id", Select::from("metadata").column("obj_id", base::Kind::Text).filter(pair)))
+    })
+}
+
 /// The list condition of `tags.N.key/.value`, `no_tags`, `with_user_meta` and its kin (spec 01 §3.2).
 pub(crate) fn filter(kind: &Kind, params: &Json) -> Cond {
     let tagged = |cond: Cond| {

@@ -10,7 +10,7 @@ pub(crate) async fn update(op: &Op<'_>, which: &str, body: Option<Json>) -> Resu
     let map = body::unwrap_loose(op.kind.facts, body)?;
     for attempt in 1.. {
         let old = show::find(op, which).await?;
-        op.engine.demand(op.ctx, op.kind, &old, "update", &[])?;
+        op.engine.demand(op.ctx, op.kind, &old, "update", &[]).await?;
         thawed(&old)?;
         let mut map = map.clone();
         let mut new = old.clone();

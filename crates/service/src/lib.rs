@@ -11,7 +11,7 @@
 mod gate;
 mod worker;
 
-pub use gate::PolicyGate;
+pub use gate::{OwnerTags, PolicyGate, has_all};
 pub use worker::{Backoff, WorkerState, WorkerStatus};
 
 use http::{Response, Router, Server, StatusCode};

@@ -82,19 +82,30 @@ impl PolicySet {
         counting_for(scope).any(|s| self.plain_at(s, service, resource, action, extra))
     }
 
+    /// The allows on a condition of tags, widest scope first: for who can look at rows. Together with what is allowed without a condition
+    /// they are all a caller may reach.
+    pub fn conditional(&self, service: &str, resource: &str, action: &str, extra: &[&str]) -> Vec<(Scope, TagFilter)> {
+        let at = |scope| {
+            let these = self.at(scope).filter(|p| !p.filter.is_empty() && p.allows(service, resource, action, extra));
+            these.map(move |p| (scope, p.filter.clone()))
+        };
+        WIDE_TO_NARROW.into_iter().flat_map(at).collect()
+    }
+
     fn plain_at(&self, scope: Scope, service: &str, resource: &str, action: &str, extra: &[&str]) -> bool {
         self.at(scope).any(|p| p.filter.is_empty() && p.allows(service, resource, action, extra))
     }
 
-    /// The scope a list or create works with: the one asked for when it is allowed, else 403; without a wish the widest.
-    pub fn require(&self, wish: Option<Scope>, service: &str, resource: &str, action: &str, extra: &[&str]) -> Result<Decision> {
+    /// The scope something works with that is about no single row: the one asked for when it is allowed, else 403; without a wish the widest.
+    /// What is allowed on a condition of tags only is not allowed here.
+    pub fn require(&self, wish: Option<Scope>, service: &str, resource: &str, action: &str, extra: &[&str]) -> Result<Scope> {
         let what = || format!("{} {}{}", action, resource, extra.iter().map(|e| format!(" {e}")).collect::<String>());
         match wish {
-            None => self.decide(service, resource, action, extra).ok_or_else(|| err!(Forbidden, "not enough privilege to {}", what())),
-            Some(scope) => match self.allows(scope, service, resource, action, extra) {
-                Some(decision) => Ok(Decision { scope, ..decision }),
-                None => Err(err!(Forbidden, "not enough privilege to {} at scope {}", what(), scope.name())),
-            },
+            None => {
+                self.decide_plain(service, resource, action, extra).ok_or_else(|| err!(Forbidden, "not enough privilege to {}", what()))
+            }
+            Some(scope) if self.allows_plain(scope, service, resource, action, extra) => Ok(scope),
+            Some(scope) => Err(err!(Forbidden, "not enough privilege to {} at scope {}", what(), scope.name())),
         }
     }
 
@@ -180,12 +191,14 @@ mod tests {
     #[test]
     fn a_wish_is_granted_or_refused_with_its_name() {
         let set = set(&[(Scope::Domain, json!({"compute": "allow"}))]);
-        assert_eq!(set.require(Some(Scope::Project), "compute", "servers", "list", &[]).unwrap().scope, Scope::Project);
-        assert_eq!(set.require(None, "compute", "servers", "list", &[]).unwrap().scope, Scope::Domain);
+        assert_eq!(set.require(Some(Scope::Project), "compute", "servers", "list", &[]).unwrap(), Scope::Project);
+        assert_eq!(set.require(None, "compute", "servers", "list", &[]).unwrap(), Scope::Domain);
         let e = set.require(Some(Scope::System), "compute", "servers", "list", &[]).unwrap_err();
         assert_eq!((e.class().http(), e.to_string().as_str()), (403, "not enough privilege to list servers at scope system"));
         let e = set.require(None, "image", "images", "perform", &["public"]).unwrap_err();
         assert_eq!(e.to_string(), "not enough privilege to perform images public");
+        let tagged = self::set(&[(Scope::System, json!({"*": "allow", "__object_tags__": [{"key": "a"}]}))]);
+        assert!(tagged.require(None, "compute", "usages", "get", &[]).is_err(), "an allow on a condition is none");
     }
 
     #[test]
@@ -200,6 +213,9 @@ mod tests {
         let wide = set(&[(Scope::System, tagged("dev")), (Scope::Project, json!({"a": "allow"}))]);
         assert_eq!(wide.decide_plain("a", "b", "list", &[]), Some(Scope::Project), "a condition at a wider scope hides nothing");
         assert!(wide.allows_plain(Scope::Project, "a", "b", "list", &[]) && !wide.allows_plain(Scope::Domain, "a", "b", "list", &[]));
+        let conditions = wide.conditional("a", "b", "list", &[]);
+        assert_eq!(conditions.iter().map(|(s, f)| (*s, f.object.len())).collect::<Vec<_>>(), [(Scope::System, 1)]);
+        assert!(set(&[(Scope::Project, json!({"a": "allow"}))]).conditional("a", "b", "list", &[]).is_empty());
     }
 
     #[test]

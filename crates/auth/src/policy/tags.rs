@@ -29,6 +29,24 @@ impl TagFilter {
     }
 }
 
+impl std::fmt::Display for TagFilter {
+    /// `rows with user:env=dev|qa and user:team; projects with …`; nothing when it is empty.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let one =
+            |(key, values): (&String, &Vec<String>)| if values.is_empty() { key.clone() } else { format!("{key}={}", values.join("|")) };
+        let set = |set: &TagSet| set.iter().map(one).collect::<Vec<_>>().join(" and ");
+        let mut first = true;
+        for (what, sets) in [("rows", &self.object), ("projects", &self.project), ("domains", &self.domain)] {
+            if !sets.is_empty() {
+                let sets = sets.iter().map(set).collect::<Vec<_>>().join(" or ");
+                write!(f, "{}{what} with {sets}", if first { "" } else { "; " })?;
+                first = false;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// One set is an array of `{key, value}`, several sets an array of such arrays (spec 02 §7.3).
 fn parse_sets(name: &str, value: &Json) -> Result<Vec<TagSet>> {
     let bad = || err!(InvalidFormat, "the {} tags of a policy must be a list of key and value, or a list of such lists", name);

@@ -31,6 +31,10 @@ impl Hooks for DomainHooks {
         Some(Cond::is_in("id", own))
     }
 
+    fn owner_columns(&self, _facts: &base::Facts) -> (Option<&'static str>, Option<&'static str>) {
+        (None, Some("id"))
+    }
+
     fn create<'a>(&'a self, _op: &'a Op<'a>, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             enabled_unless_said(body, row);

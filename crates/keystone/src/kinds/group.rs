@@ -47,7 +47,7 @@ impl GroupHooks {
         for which in text_list(&body, "projects") {
             let project = op.engine.resolve(op.ctx, "project", &which).await?;
             let kind = op.engine.kind("projects").ok_or_else(|| Error::internal("no projects"))?;
-            op.engine.demand(op.ctx, kind, &project, "perform", &["join"])?;
+            op.engine.demand(op.ctx, kind, &project, "perform", &["join"]).await?;
             let roles = access::roles_to_give(&self.state, op.engine, op.ctx, &text_list(&body, "roles"), &project).await?;
             given.push((project, roles));
         }

@@ -32,7 +32,7 @@ impl PolicyHooks {
     async fn bind_role(&self, op: &Op<'_>, row: Row, body: Map) -> Result<Reply> {
         let role = op.engine.resolve(op.ctx, Role::facts().name, &required(&body, "role_id")?).await?;
         let kind = op.engine.kind("roles").ok_or_else(|| Error::internal("no roles"))?;
-        op.engine.demand(op.ctx, kind, &role, "perform", &["add-policy"])?;
+        op.engine.demand(op.ctx, kind, &role, "perform", &["add-policy"]).await?;
         let wishes = [Wish::about(op, &body, row).await?];
         binding::may_bind(&self.state, op, &role, &wishes)?;
         let (role, wishes) = (&role, &wishes);

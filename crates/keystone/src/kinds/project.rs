@@ -60,7 +60,7 @@ impl ProjectHooks {
         let (actors, roles, row, limits) = (&actors, &roles, &row, self.state.config.limits());
         let enabling = |actor: &Row| enable && actor.facts.name == "user" && !actor.flag("enabled");
         if let (true, Some(user)) = (enable, actors.iter().find(|a| enabling(a))) {
-            access::demand(op, user, "perform", &["enable"])?;
+            access::demand(op, user, "perform", &["enable"]).await?;
         }
         self.state
             .db
@@ -150,6 +150,10 @@ impl Hooks for ProjectHooks {
 
     fn reach(&self, caller: &Caller, row: &Row) -> Option<Scope> {
         (!caller.project_id.is_empty() && row.id() == caller.project_id).then_some(Scope::Project)
+    }
+
+    fn owner_columns(&self, _facts: &base::Facts) -> (Option<&'static str>, Option<&'static str>) {
+        (Some("id"), Some("domain_id"))
     }
 
     fn create<'a>(&'a self, op: &'a Op<'a>, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {

@@ -42,7 +42,7 @@ impl ServiceHooks {
     async fn config(&self, op: &Op<'_>, row: Row) -> Result<Reply> {
         let mut config = as_map(row.get("config").to_json());
         if op.params.flag("sensitive") == Some(true) {
-            op.engine.demand(op.ctx, op.kind, &row, "perform", &["config"])?;
+            op.engine.demand(op.ctx, op.kind, &row, "perform", &["config"]).await?;
             if op.engine.widest(op.ctx, op.kind, "perform", &["config"]) < Scope::System {
                 return Err(err!(Forbidden, "only an administrator of the platform reads sensitive configuration"));
             }

@@ -59,7 +59,7 @@ impl UserHooks {
         for which in text_list(&body, "projects") {
             let project = op.engine.resolve(op.ctx, "project", &which).await?;
             let kind = op.engine.kind("projects").ok_or_else(|| Error::internal("no projects"))?;
-            op.engine.demand(op.ctx, kind, &project, "perform", &["join"])?;
+            op.engine.demand(op.ctx, kind, &project, "perform", &["join"]).await?;
             let roles = access::roles_to_give(&self.state, op.engine, op.ctx, &text_list(&body, "roles"), &project).await?;
             given.push((project, roles));
         }
@@ -68,7 +68,7 @@ impl UserHooks {
         }
         let enable = flag(&body, "enabled")?.unwrap_or(false) && !row.flag("enabled");
         if enable {
-            op.engine.demand(op.ctx, op.kind, &row, "perform", &["enable"])?;
+            op.engine.demand(op.ctx, op.kind, &row, "perform", &["enable"]).await?;
         }
         let (row, given, limits) = (&row, &given, self.state.config.limits());
         self.state

@@ -32,9 +32,9 @@ async fn resolve(desk: &Desk, visit: &Visit, kind: &str, param: &str) -> Result<
 }
 
 /// Asks the policies about an action on a row.
-fn demand(desk: &Desk, visit: &Visit, row: &Row, action: &str, extra: &[&str]) -> Result<()> {
+async fn demand(desk: &Desk, visit: &Visit, row: &Row, action: &str, extra: &[&str]) -> Result<()> {
     let kind = desk.engine.kind_named(row.facts.name).ok_or_else(|| base::Error::internal("no such kind"))?;
-    desk.engine.demand(&visit.ctx, kind, row, action, extra).map(drop)
+    desk.engine.demand(&visit.ctx, kind, row, action, extra).await.map(drop)
 }
 
 /// One role of one user or group in one project or domain: given, taken, looked for.
@@ -46,13 +46,13 @@ async fn one(desk: &Desk, visit: Visit, target: &'static str, actor: &'static st
     let (t, a, r) = (&target, &actor, &role);
     match visit.request.method {
         Method::PUT => {
-            demand(desk, &visit, t, "perform", &["join"])?;
+            demand(desk, &visit, t, "perform", &["join"]).await?;
             access::demand_role(state, ctx, r, t)?;
             let limits = state.config.limits();
             state.db.tx(|tx| work(async move { grants::give(tx, ctx, limits, a, t, r).await })).await?;
         }
         Method::DELETE => {
-            demand(desk, &visit, t, "perform", &["leave"])?;
+            demand(desk, &visit, t, "perform", &["leave"]).await?;
             access::may_take(state, ctx, a, t, r)?;
             if !state.db.tx(|tx| work(async move { grants::take(tx, ctx, a, t, r).await })).await? {
                 return Err(err!(ResourceNotFound, "{} does not have the role {} in {}", a.name(), r.name(), t.name()));
@@ -99,12 +99,12 @@ async fn member(desk: &Desk, visit: Visit) -> Reply {
     let outside = || err!(ResourceNotFound, "{} is not in the group {}", u.name(), g.name());
     match visit.request.method {
         Method::PUT => {
-            demand(desk, &visit, g, "perform", &["add-users"])?;
+            demand(desk, &visit, g, "perform", &["add-users"]).await?;
             access::may_enter(state, ctx, g).await?;
             state.db.tx(|tx| work(async move { grants::enter(tx, ctx, g, u).await })).await?;
         }
         Method::DELETE => {
-            demand(desk, &visit, g, "perform", &["remove-users"])?;
+            demand(desk, &visit, g, "perform", &["remove-users"]).await?;
             access::may_enter(state, ctx, g).await?;
             if !state.db.tx(|tx| work(async move { grants::leave(tx, ctx, g, u).await })).await? {
                 return Err(outside());

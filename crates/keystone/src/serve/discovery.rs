@@ -40,7 +40,7 @@ async fn usages(desk: &Desk, visit: Visit) -> Reply {
             Some(Scope::parse(word).ok_or_else(|| err!(InputParameter, "scope {} is unknown; use system, domain, project or user", word))?)
         }
     };
-    let scope = set.require(asked, api_identity::SERVICE, "usages", "get", &[])?.scope;
+    let scope = set.require(asked, api_identity::SERVICE, "usages", "get", &[])?;
     let domain = visit.ctx.caller.project_domain_id.as_str();
     let mut usage = serde_json::Map::new();
     let mut db = desk.state.db.read();

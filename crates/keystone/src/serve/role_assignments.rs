@@ -62,12 +62,11 @@ async fn list(desk: &Desk, visit: Visit) -> Reply {
 }
 
 /// What the caller may see: everything, its domain's projects, its project, itself.
-fn visible(desk: &Desk, visit: &Visit) -> Result<Cond> {
+pub(super) fn visible(desk: &Desk, visit: &Visit) -> Result<Cond> {
     let caller = &visit.ctx.caller;
     let set = desk.state.rules.of(caller, visit.ctx.peer);
     let own = Cond::eq("actor_id", caller.user_id.as_str()).or(Cond::in_select("actor_id", grants::groups_of(&caller.user_id)));
-    let decision = set.decide(api_identity::SERVICE, "role_assignments", "list", &[]).filter(|d| d.filters.is_empty());
-    Ok(match decision.map(|d| d.scope) {
+    Ok(match set.decide_plain(api_identity::SERVICE, "role_assignments", "list", &[]) {
         Some(Scope::System) => Cond::True,
         Some(Scope::Domain) if !caller.project_domain_id.is_empty() => {
             let projects =

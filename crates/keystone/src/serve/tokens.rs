@@ -4,7 +4,7 @@ use super::{Desk, Visit, object, on};
 use crate::{grants, login, revoke, state::State};
 use api_identity::{AUTH_TOKEN, AuthRequest, SUBJECT_TOKEN, TokenAnswer, User};
 use auth::Claims;
-use base::{Caller, Error, Json, Resource, Result, Role, Scope, err};
+use base::{Caller, Error, Json, Resource, Result, Scope, err};
 use http::{Reply, Response, Router};
 use serde_json::json;
 use std::{net::IpAddr, sync::Arc};
@@ -106,29 +106,9 @@ async fn policies_for(desk: &Desk, mut visit: Visit) -> Reply {
 
 /// The caller a user would be in a project.
 async fn as_member(state: &State, user: &str, project: &str) -> Result<Caller> {
-    let mut db = state.db.read();
-    let row = db.one(User::facts(), user).await?.filter(|u| !u.flag("deleted"));
+    let row = state.db.read().one(User::facts(), user).await?.filter(|u| !u.flag("deleted"));
     let row = row.ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "user", user))?;
-    let mut roles: Vec<Role> = Vec::new();
-    if !project.is_empty() {
-        for a in grants::of_user(&mut db, user, Some(project)).await? {
-            if !roles.iter().any(|r| r.id == a.role_id) {
-                roles.push(Role { name: state.directory.role_name(&a.role_id), id: a.role_id });
-            }
-        }
-    }
-    let owner = state.directory.find_project(project).unwrap_or_default();
-    Ok(Caller {
-        user_id: user.to_string(),
-        user: row.name().to_string(),
-        user_domain_id: row.text("domain_id").to_string(),
-        project_id: owner.project_id,
-        project: owner.project,
-        project_domain_id: owner.domain_id,
-        project_domain: owner.domain,
-        roles,
-        ..Caller::default()
-    })
+    crate::explain::as_member(state, &row, project).await
 }
 
 /// `GET /v3/auth/catalog` (OpenStack).

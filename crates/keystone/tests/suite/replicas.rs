@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use store::Db;
 
 /// Waits for something that comes about by itself.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let end = tokio::time::Instant::now() + Duration::from_secs(60);
     while !holds().await {
         assert!(tokio::time::Instant::now() < end, "{what} did not come about");
@@ -46,7 +46,7 @@ pub async fn a_change_reaches_the_other_replica() {
     process.stop();
 }
 
-async fn connect(cloud: &Cloud) -> Arc<Remote> {
+pub async fn connect(cloud: &Cloud) -> Arc<Remote> {
     let client = Client::new(ClientOptions::default()).expect("a client");
     let transport = Arc::new(HttpTransport::new(client, &format!("{}/v3", cloud.url)));
     let identity = IdentityClient::new(transport, Some(cloud.service_login()), Clock::real());
