@@ -270,6 +270,16 @@ impl DiskConfig {
         Ok(disk)
     }
 
+    /// Refuses unknown words for how a disk is plugged in; `at` names the disk.
+    pub fn check_words(&self, at: &str) -> Result<()> {
+        for (field, value, words) in [("driver", &self.driver, DISK_DRIVERS), ("cache", &self.cache, CACHES)] {
+            if !value.is_empty() && !words.contains(&value.as_str()) {
+                return Err(err!(InputParameter, "{}.{}: {} is not one of {}", at, field, value, words.join(", ")));
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self, i: usize) -> Result<()> {
         let one_of = |field: &str, value: &str, words: &[&str]| {
             if value.is_empty() || words.contains(&value) {

@@ -43,7 +43,7 @@ pub struct Disk {
     #[field(filter)]
     pub snapshot_id: String,
     /// Whether it goes with its server.
-    #[field(create, update, filter, default = "true")]
+    #[field(create, update, filter)]
     pub auto_delete: bool,
     /// Whether it can be taken off its server: a data disk.
     #[field(filter)]

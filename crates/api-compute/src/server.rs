@@ -173,6 +173,11 @@ pub mod status {
     pub const START_STOP: &str = "start_stop";
     pub const STOPPING: &str = "stopping";
     pub const STOP_FAIL: &str = "stop_fail";
+    pub const ATTACH_DISK: &str = "attach_disk";
+    pub const DETACH_DISK: &str = "detach_disk";
+    pub const RESIZE_DISK: &str = "resize_disk";
+    pub const SYNC_CONFIG: &str = "sync_config";
+    pub const REBUILD_ROOT: &str = "rebuild_root";
     pub const START_DELETE: &str = "start_delete";
     pub const DELETING: &str = "deleting";
     pub const DELETE_FAIL: &str = "delete_fail";
@@ -271,4 +276,7 @@ pub struct GuestNetwork {
     pub tx_traffic_used: i64,
     /// Bytes received.
     pub rx_traffic_used: i64,
+    /// Whether it is being taken off: its host does not give it to the guest any more, its address is still its own.
+    #[field(hidden)]
+    pub leaving: bool,
 }

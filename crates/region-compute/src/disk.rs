@@ -4,7 +4,7 @@ use crate::{Compute, image, intent, server, task as tasks};
 use api_compute::{Disk, GuestDisk, Storage};
 use base::{Error, Result, Row, err};
 use region_infra::{brand, place};
-use resource::{BoxFuture, Deleted, Hooks, Kind, Map, Op, Page, Params, Removal};
+use resource::{ActionFact, BoxFuture, Deleted, Hooks, Input, Kind, Map, Op, Page, Params, Removal, Reply};
 use serde_json::json;
 use std::{collections::HashMap, sync::Arc};
 use store::{Cond, Read, Select, Tx};
@@ -179,6 +179,44 @@ impl Hooks for DiskHooks {
     }
 }
 
+const RESIZE: ActionFact = ActionFact {
+    name: "resize",
+    doc: "Make the disk larger.",
+    inputs: &[Input {
+        name: "size",
+        kind: base::Kind::Text,
+        required: true,
+        doc: "New size in MiB, or with a unit as in 20g; more than now.",
+    }],
+};
+
+fn resize<'a>(hooks: &'a DiskHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        let size = server::parts::size_of(&body, "size")?;
+        server::parts::growable(&row, size)?;
+        let mut db = &op.engine.db;
+        let tie = db.list::<GuestDisk>(Cond::eq("disk_id", row.id()).and(Cond::eq("deleted", false))).await?.pop();
+        let deadline_secs = hooks.env.settings.disk_deadline.as_secs();
+        let task = tasks::DiskResize { disk: row.id().into(), size, server: String::new(), deadline_secs };
+        // Nothing else may happen to its server meanwhile.
+        let new = match &tie {
+            Some(tie) => on_disk(&task, &row).hold("server", &tie.guest_id),
+            None => on_disk(&task, &row),
+        };
+        let (row, new) = (&row, &new);
+        op.engine
+            .db
+            .tx(|tx| {
+                store::work(async move {
+                    task::start(tx, op.ctx, new.clone()).await?;
+                    resource::audit(tx, op.ctx, row, "resize", format!("{}=>{size} MiB", row.int("disk_size"))).await
+                })
+            })
+            .await?;
+        Ok(Reply::Object)
+    })
+}
+
 pub(crate) fn kind(env: &Arc<Compute>) -> Kind {
-    Kind::new::<Disk, _>(&Arc::new(DiskHooks { env: env.clone() })).context("storages", "storage_id").done()
+    Kind::new::<Disk, _>(&Arc::new(DiskHooks { env: env.clone() })).context("storages", "storage_id").action(RESIZE, resize).done()
 }

@@ -45,6 +45,18 @@ pub(crate) async fn server_row(tx: &mut Tx, id: &str) -> Result<Row> {
     tx.one(Server::facts(), id).await?.filter(|r| !r.flag("deleted")).ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "server", id))
 }
 
+/// A server as it is now, if it still is as it was read and no task is at work on it.
+pub(crate) async fn idle_server(tx: &mut Tx, seen: &Row) -> Result<Row> {
+    let now = server_row(tx, seen.id()).await?;
+    if now.text("status") != seen.text("status") {
+        return Err(err!(InvalidStatus, "server {} has just become {}; look again", seen.name(), now.text("status")));
+    }
+    if tx.exists("task_holds", Cond::eq("kind", "server").and(Cond::eq("id", seen.id()))).await? {
+        return Err(err!(ResourceBusy, "a task is at work on server {}; wait for its end", seen.name()));
+    }
+    Ok(now)
+}
+
 pub(crate) async fn disk_row(tx: &mut Tx, id: &str) -> Result<Row> {
     tx.one(Disk::facts(), id).await?.filter(|r| !r.flag("deleted")).ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "disk", id))
 }
@@ -87,6 +99,21 @@ pub(crate) async fn take_host(tx: &mut Tx, host_id: &str, cpu: i64, mem: i64) ->
         .and(Cond::eq("deleted", false))
         .and(Cond::Fits { used: "cpu_commit".into(), add: cpu, cap: "cpu_capacity".into() })
         .and(Cond::Fits { used: "mem_commit".into(), add: mem, cap: "mem_capacity".into() });
+    if tx.update("hosts", room, vec![add("cpu_commit", cpu), add("mem_commit", mem)]).await? == 0 {
+        return Ok(false);
+    }
+    emit_host(tx, host_id).await?;
+    Ok(true)
+}
+
+/// Takes and gives at once: what is taken must be there, what is given is free. False when it is not there.
+pub(crate) async fn shift_host(tx: &mut Tx, host_id: &str, cpu: i64, mem: i64) -> Result<bool> {
+    let mut room = Cond::eq("id", host_id).and(Cond::eq("deleted", false));
+    for (used, add, cap) in [("cpu_commit", cpu, "cpu_capacity"), ("mem_commit", mem, "mem_capacity")] {
+        if add > 0 {
+            room = room.and(Cond::Fits { used: used.into(), add, cap: cap.into() });
+        }
+    }
     if tx.update("hosts", room, vec![add("cpu_commit", cpu), add("mem_commit", mem)]).await? == 0 {
         return Ok(false);
     }

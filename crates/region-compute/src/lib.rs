@@ -45,4 +45,11 @@ pub fn with_tasks(builder: ::task::Builder<Compute>) -> ::task::Builder<Compute>
         .kind::<task::ServerDelete>()
         .kind::<task::DiskCreate>()
         .kind::<task::DiskDelete>()
+        .kind::<task::DiskResize>()
+        .kind::<task::ServerCreateDisk>()
+        .kind::<task::ServerAttachDisk>()
+        .kind::<task::ServerDetachDisk>()
+        .kind::<task::ServerAttachNetwork>()
+        .kind::<task::ServerDetachNetwork>()
+        .kind::<task::ServerRebuildRoot>()
 }

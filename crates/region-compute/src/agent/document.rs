@@ -19,7 +19,7 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
     let of_guests = |column: &'static str| Cond::is_in(column, servers.iter().map(|s| s.id())).and(Cond::eq("deleted", false));
     let mut ties: Vec<GuestDisk> = db.list(of_guests("guest_id")).await?;
     ties.sort_by_key(|t| t.index);
-    let mut nics: Vec<GuestNetwork> = db.list(of_guests("guest_id")).await?;
+    let mut nics: Vec<GuestNetwork> = db.list(of_guests("guest_id").and(Cond::eq("leaving", false))).await?;
     nics.sort_by_key(|n| n.index);
     let networks: Vec<Network> = {
         let mut ids: Vec<&str> = nics.iter().map(|n| n.network_id.as_str()).collect();

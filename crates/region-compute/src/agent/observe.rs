@@ -92,6 +92,9 @@ async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
             DiskState::Ready => ("ready", 100),
             DiskState::Caching => ("image_caching", seen.progress.clamp(0, 99)),
             DiskState::Creating => ("allocating", 99),
+            // A disk that could not grow is not one that could not be made.
+            DiskState::Failed if row.text("status") == "resizing" => ("resize_failed", 0),
+            DiskState::Failed if row.text("status") == "resize_failed" => continue,
             DiskState::Failed => ("alloc_failed", 0),
             DiskState::Unknown | DiskState::Absent => continue,
         };

@@ -7,6 +7,7 @@ use base::{Json, Kind as Cell, Result, Row, err};
 use resource::{ActionFact, BoxFuture, Builder, Input, Map, Op, Reply};
 use serde_json::json;
 use store::{Read, work};
+use task::NewTask;
 
 const STOP: &[Input] = &[
     Input { name: "is_force", kind: Cell::Bool, required: false, doc: "Cut the power instead of asking the guest." },
@@ -34,7 +35,7 @@ pub(super) fn add(kind: Builder<ServerHooks>) -> Builder<ServerHooks> {
 }
 
 /// The host must be there to do anything.
-async fn host_ready(op: &Op<'_>, row: &Row) -> Result<()> {
+pub(super) async fn host_ready(op: &Op<'_>, row: &Row) -> Result<()> {
     let mut db = &op.engine.db;
     let Some(host) = db.get::<api_compute::Host>(row.text("host_id")).await? else {
         return Err(err!(InvalidStatus, "server {} has no host; its creation failed", row.name()));
@@ -46,7 +47,8 @@ async fn host_ready(op: &Op<'_>, row: &Row) -> Result<()> {
 }
 
 /// Sets the status of the request and starts the task, in one transaction.
-async fn launch<T: task::Task<crate::Compute>>(op: &Op<'_>, row: &Row, word: &str, status: &str, input: &T) -> Result<Reply> {
+pub(super) async fn launch(op: &Op<'_>, row: &Row, word: &str, status: &str, new: NewTask) -> Result<Reply> {
+    let new = &new;
     op.engine
         .db
         .tx(|tx| {
@@ -56,7 +58,7 @@ async fn launch<T: task::Task<crate::Compute>>(op: &Op<'_>, row: &Row, word: &st
                 if now.text("status") != row.text("status") {
                     return Err(err!(InvalidStatus, "server {} has just become {}; look again", row.name(), now.text("status")));
                 }
-                task::start(tx, op.ctx, on_server(input, row)).await?;
+                task::start(tx, op.ctx, new.clone()).await?;
                 let now = intent::change(tx, now, |r| r.set("status", status)).await?;
                 resource::audit(tx, op.ctx, &now, word, String::new()).await
             })
@@ -68,12 +70,10 @@ async fn launch<T: task::Task<crate::Compute>>(op: &Op<'_>, row: &Row, word: &st
 fn start<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
     Box::pin(async move {
         in_status(&row, &[status::READY, status::START_FAIL], "start")?;
-        if row.flag("pending_deleted") {
-            return Err(err!(InvalidStatus, "server {} lies in the recycle bin; restore it first with cancel-delete", row.name()));
-        }
+        super::parts::not_in_bin(&row)?;
         host_ready(op, &row).await?;
         let task = tasks::ServerStart { server: row.id().into(), deadline_secs: hooks.deadline() };
-        launch(op, &row, "start", status::START_START, &task).await
+        launch(op, &row, "start", status::START_START, on_server(&task, &row)).await
     })
 }
 
@@ -96,7 +96,8 @@ fn stop<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
         };
         in_status(&row, words, "stop")?;
         host_ready(op, &row).await?;
-        launch(op, &row, "stop", status::START_STOP, &tasks::ServerStop { server: row.id().into(), force, timeout_secs }).await
+        let task = tasks::ServerStop { server: row.id().into(), force, timeout_secs };
+        launch(op, &row, "stop", status::START_STOP, on_server(&task, &row)).await
     })
 }
 
@@ -106,7 +107,7 @@ fn restart<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> B
         in_status(&row, &[status::RUNNING, status::STOP_FAIL, status::START_FAIL], "restart")?;
         host_ready(op, &row).await?;
         let task = tasks::ServerRestart { server: row.id().into(), force, timeout_secs, deadline_secs: hooks.deadline() };
-        launch(op, &row, "restart", status::STOPPING, &task).await
+        launch(op, &row, "restart", status::STOPPING, on_server(&task, &row)).await
     })
 }
 
@@ -116,7 +117,7 @@ fn reset<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFut
         in_status(&row, &[status::RUNNING, status::STOP_FAIL], "reset")?;
         host_ready(op, &row).await?;
         let task = tasks::ServerRestart { server: row.id().into(), force: true, timeout_secs: 0, deadline_secs: hooks.deadline() };
-        launch(op, &row, "reset", status::STOPPING, &task).await
+        launch(op, &row, "reset", status::STOPPING, on_server(&task, &row)).await
     })
 }
 

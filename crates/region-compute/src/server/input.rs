@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub user_data: String,
 }
 
+/// Interfaces of one server.
+pub(super) const MOST_NICS: usize = 16;
 const USER_DATA_MAX: usize = 64 * 1024;
 
 /// Units and old names, before the facts read the body.
@@ -44,10 +46,7 @@ pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut
     let disks = disks(env, op, body, row).await?;
     let nics = nics(op, body).await?;
     credentials(body, row)?;
-    let user_data = resource::text(body, &["user_data"]).unwrap_or_default();
-    if user_data.len() > USER_DATA_MAX {
-        return Err(err!(InputParameter, "user_data: at most {} bytes, got {}", USER_DATA_MAX, user_data.len()));
-    }
+    let user_data = user_data(body)?.unwrap_or_default();
     if row.text("hostname").chars().any(|c| !(c.is_ascii_alphanumeric() || c == '-' || c == '.')) || row.text("hostname").len() > 60 {
         return Err(err!(InputParameter, "hostname: {} may have letters, digits, - and . only, at most 60", row.text("hostname")));
     }
@@ -64,8 +63,28 @@ pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut
     Ok(())
 }
 
+fn user_data(body: &Map) -> Result<Option<String>> {
+    match resource::text(body, &["user_data"]) {
+        Some(text) if text.len() > USER_DATA_MAX => {
+            Err(err!(InputParameter, "user_data: at most {} bytes, got {}", USER_DATA_MAX, text.len()))
+        }
+        other => Ok(other),
+    }
+}
+
+/// Replaces what a server's system is told at its first start, if the body has something else.
+pub(super) fn set_user_data(body: &Map, row: &mut Row) -> Result<()> {
+    let Some(text) = user_data(body)? else { return Ok(()) };
+    let mut plan = row.get("create_params").to_json();
+    if let Some(plan) = plan.as_object_mut() {
+        plan.insert("user_data".into(), text.into());
+    }
+    row.set("create_params", plan);
+    Ok(())
+}
+
 /// Processors and memory: of the SKU when one is named, else as given.
-async fn size(op: &Op<'_>, row: &mut Row) -> Result<()> {
+pub(super) async fn size(op: &Op<'_>, row: &mut Row) -> Result<()> {
     if !row.text("instance_type").is_empty() {
         let sku = op.engine.resolve(op.ctx, "serversku", row.text("instance_type")).await?;
         if !sku.flag("enabled") {
@@ -117,67 +136,72 @@ async fn disks(env: &Compute, op: &Op<'_>, body: &Map, row: &mut Row) -> Result<
     if configs.is_empty() {
         return Err(err!(MissingParameter, "disks is missing: a server needs a root disk, as in image:20g"));
     }
-    if configs.len() > 26 {
-        return Err(err!(OutOfLimit, "disks: at most {}, got {}", 26, configs.len()));
+    if configs.len() > crate::task::MOST_DISKS {
+        return Err(err!(OutOfLimit, "disks: at most {}, got {}", crate::task::MOST_DISKS, configs.len()));
     }
     let mut out = Vec::new();
     for (i, config) in configs.into_iter().enumerate() {
-        if !config.disk_id.is_empty() {
-            return Err(err!(InputParameter, "disks.{}.disk_id: make the server first, then attach the disk", i));
-        }
-        let image = if config.image_id.is_empty() {
-            None
-        } else {
-            let image = env.images.find(op.ctx, &config.image_id).await?;
-            if image.status != "active" {
-                return Err(err!(InvalidStatus, "disks.{}.image_id: image {} is {}; it must be active", i, image.name, image.status));
-            }
-            if image.disk_format == "iso" {
-                return Err(err!(InputParameter, "disks.{}.image_id: image {} is an ISO; boot it as cdrom instead", i, image.name));
-            }
-            if image.min_ram > row.int("vmem_size") {
-                return Err(err!(InputParameter, "vmem_size: image {} needs {} MiB", image.name, image.min_ram));
-            }
-            Some(image)
-        };
-        let least = image.as_ref().map_or(1, |im| im.min_disk.max(1));
-        let mut size = if config.size < 0 { least } else { config.size.max(least) };
+        let plan = disk(env, op, i, config, row).await?;
         if i == 0 {
-            size = size.max(env.settings.root_minimum);
-            system(row, image.as_ref());
+            system(row, plan.image.as_ref());
         }
-        let storage_id = match config.storage_id.as_str() {
-            "" => String::new(),
-            which => op.engine.resolve(op.ctx, "storage", which).await?.id().to_string(),
-        };
-        out.push(DiskPlan {
-            size,
-            backend: config.backend,
-            storage_id,
-            medium: config.medium,
-            format: match config.format.as_str() {
-                "" | "qcow2" => "qcow2".into(),
-                "raw" => "raw".into(),
-                other => return Err(err!(InputParameter, "disks.{}.format: {} is not one of {}", i, other, "qcow2, raw")),
-            },
-            driver: config.driver,
-            cache: config.cache,
-            disk_type: match (i, config.disk_type.as_str()) {
-                (0, _) => "sys".into(),
-                (_, "" | "sys") => "data".into(),
-                (_, other) => other.into(),
-            },
-            boot_index: config.boot_index.unwrap_or(-1),
-            auto_delete: config.auto_delete.unwrap_or(true),
-            auto_reset: config.auto_reset,
-            image,
-        });
+        out.push(if i == 0 { DiskPlan { size: plan.size.max(env.settings.root_minimum), disk_type: "sys".into(), ..plan } } else { plan });
     }
     Ok(out)
 }
 
+/// One disk that is not the root disk.
+pub(super) async fn disk(env: &Compute, op: &Op<'_>, i: usize, config: DiskConfig, row: &Row) -> Result<DiskPlan> {
+    if !config.disk_id.is_empty() {
+        return Err(err!(InputParameter, "disks.{}.disk_id: make the server first, then attach the disk", i));
+    }
+    let image =
+        if config.image_id.is_empty() { None } else { Some(image(env, op, &format!("disks.{i}.image_id"), &config.image_id, row).await?) };
+    let least = image.as_ref().map_or(1, |im| im.min_disk.max(1));
+    let storage_id = match config.storage_id.as_str() {
+        "" => String::new(),
+        which => op.engine.resolve(op.ctx, "storage", which).await?.id().to_string(),
+    };
+    Ok(DiskPlan {
+        size: if config.size < 0 { least } else { config.size.max(least) },
+        backend: config.backend,
+        storage_id,
+        medium: config.medium,
+        format: match config.format.as_str() {
+            "" | "qcow2" => "qcow2".into(),
+            "raw" => "raw".into(),
+            other => return Err(err!(InputParameter, "disks.{}.format: {} is not one of {}", i, other, "qcow2, raw")),
+        },
+        driver: config.driver,
+        cache: config.cache,
+        disk_type: match config.disk_type.as_str() {
+            "" | "sys" => "data".into(),
+            other => other.into(),
+        },
+        boot_index: config.boot_index.unwrap_or(-1),
+        auto_delete: config.auto_delete.unwrap_or(true),
+        auto_reset: config.auto_reset,
+        image,
+    })
+}
+
+/// An image a disk of a server can be made of.
+pub(super) async fn image(env: &Compute, op: &Op<'_>, field: &str, which: &str, row: &Row) -> Result<crate::Image> {
+    let image = env.images.find(op.ctx, which).await?;
+    if image.status != "active" {
+        return Err(err!(InvalidStatus, "{}: image {} is {}; it must be active", field, image.name, image.status));
+    }
+    if image.disk_format == "iso" {
+        return Err(err!(InputParameter, "{}: image {} is an ISO; boot it as cdrom instead", field, image.name));
+    }
+    if image.min_ram > row.int("vmem_size") {
+        return Err(err!(InputParameter, "vmem_size: image {} needs {} MiB", image.name, image.min_ram));
+    }
+    Ok(image)
+}
+
 /// What the root image says of the guest system.
-fn system(row: &mut Row, image: Option<&crate::Image>) {
+pub(super) fn system(row: &mut Row, image: Option<&crate::Image>) {
     let property = |name: &str| image.and_then(|i| i.properties.get(name)).cloned().unwrap_or_default();
     if row.text("os_type").is_empty() {
         let os = property("os_type");
@@ -190,11 +214,11 @@ fn system(row: &mut Row, image: Option<&crate::Image>) {
     }
 }
 
-async fn nics(op: &Op<'_>, body: &Map) -> Result<Vec<NicPlan>> {
+pub(super) async fn nics(op: &Op<'_>, body: &Map) -> Result<Vec<NicPlan>> {
     let mut out = Vec::new();
     let configs = NetConfig::list(body)?;
-    if configs.len() > 16 {
-        return Err(err!(OutOfLimit, "nets: at most {}, got {}", 16, configs.len()));
+    if configs.len() > MOST_NICS {
+        return Err(err!(OutOfLimit, "nets: at most {}, got {}", MOST_NICS, configs.len()));
     }
     let count = resource::int(body, "count")?.unwrap_or(1);
     for (i, config) in configs.into_iter().enumerate() {
@@ -259,7 +283,7 @@ async fn prefer(op: &Op<'_>, body: &Map, kind: &str, names: &[&str]) -> Result<S
 }
 
 /// The account and password the guest is given.
-fn credentials(body: &Map, row: &mut Row) -> Result<()> {
+pub(super) fn credentials(body: &Map, row: &mut Row) -> Result<()> {
     if row.text("login_account").is_empty() {
         row.set("login_account", if row.text("os_type") == "Windows" { "Administrator" } else { "root" });
     }

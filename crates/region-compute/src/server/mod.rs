@@ -2,6 +2,7 @@
 
 mod action;
 mod input;
+pub(crate) mod parts;
 mod view;
 
 use crate::{Compute, task as tasks};
@@ -136,7 +137,7 @@ impl Hooks for ServerHooks {
 
 pub(crate) fn kind(env: &Arc<Compute>) -> Kind {
     let hooks = Arc::new(ServerHooks { env: env.clone() });
-    action::add(Kind::new::<Server, _>(&hooks).context("hosts", "host_id").context("keypairs", "keypair_id")).done()
+    parts::add(action::add(Kind::new::<Server, _>(&hooks).context("hosts", "host_id").context("keypairs", "keypair_id"))).done()
 }
 
 /// A server whose status is one of these words.

@@ -6,11 +6,12 @@
 use super::{power, steps};
 use crate::{Compute, Image, intent};
 use api_compute::{Disk, GuestDisk, GuestNetwork, Network, Server, status};
-use base::{Error, Json, Resource, Result, err, meta, new_id};
+use base::{Error, Json, Resource, Result, Row, err, meta, new_id};
 use region_network::{Wish, allocate, new_mac};
 use scheduler::{Candidate, DiskWish, NetWish, Request};
 use serde::{Deserialize, Serialize};
 use std::hash::{Hash, Hasher};
+use std::net::Ipv4Addr;
 use store::{ChangeOp, Read, Tx};
 use task::{Flow, Step, StepKey, Task};
 
@@ -233,33 +234,9 @@ impl Step<Compute> for Interfaces {
     async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {
         let wanted = self.nics.iter().position(|n| n.is_default).unwrap_or(0);
         for (i, (plan, network)) in self.nics.iter().zip(&self.networks).enumerate() {
-            let row = tx
-                .one(Network::facts(), network)
-                .await?
-                .filter(|r| !r.flag("deleted"))
-                .ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "network", network))?;
-            let wish = Wish { address: plan.address.clone(), exactly: plan.exactly, reserved: plan.reserved };
-            let address = allocate(tx, &row, &wish).await?;
-            let mac = if plan.mac.is_empty() { new_mac()? } else { plan.mac.clone() };
-            // Tap names are at most 15 bytes and unique per host: the hint and the end of the MAC.
-            let tail: String = mac.chars().filter(|c| *c != ':').skip(6).collect();
-            let hint: String = row.text("ifname_hint").chars().take(8).collect();
-            let nic = GuestNetwork {
-                joint: joint(tx),
-                guest_id: self.server.clone(),
-                network_id: network.clone(),
-                mac_addr: mac,
-                ip_addr: address.to_string(),
-                driver: if plan.driver.is_empty() { "virtio".into() } else { plan.driver.clone() },
-                bw_limit: plan.bw_limit,
-                index: i as i64,
-                is_default: i == wanted,
-                ifname: format!("{hint}-{tail}"),
-                num_queues: 1,
-                charge_type: "bandwidth".into(),
-                billing_type: "prepaid".into(),
-                ..GuestNetwork::default()
-            };
+            let (row, address) = address_for(tx, plan, network).await?;
+            let nic = nic_of(tx, &self.server, &row, plan, address)?;
+            let nic = GuestNetwork { index: i as i64, is_default: i == wanted, ..nic };
             tx.insert(&nic.to_row()).await?;
         }
         intent::server_status(tx, &self.server, status::DISK).await
@@ -267,6 +244,55 @@ impl Step<Compute> for Interfaces {
 
     async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, (): &()) -> Result<()> {
         intent::release_nics(tx, &self.server).await
+    }
+}
+
+/// Takes the address an interface asks for.
+pub(super) async fn address_for(tx: &mut Tx, plan: &NicPlan, network: &str) -> Result<(Row, Ipv4Addr)> {
+    let row = tx
+        .one(Network::facts(), network)
+        .await?
+        .filter(|r| !r.flag("deleted"))
+        .ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "network", network))?;
+    let wish = Wish { address: plan.address.clone(), exactly: plan.exactly, reserved: plan.reserved };
+    let address = allocate(tx, &row, &wish).await?;
+    Ok((row, address))
+}
+
+/// An interface's row but for its place.
+pub(super) fn nic_of(tx: &Tx, server: &str, network: &Row, plan: &NicPlan, address: Ipv4Addr) -> Result<GuestNetwork> {
+    let mac = if plan.mac.is_empty() { new_mac()? } else { plan.mac.clone() };
+    // Tap names are at most 15 bytes and unique per host: the hint and the end of the MAC.
+    let tail: String = mac.chars().filter(|c| *c != ':').skip(6).collect();
+    let hint: String = network.text("ifname_hint").chars().take(8).collect();
+    Ok(GuestNetwork {
+        joint: joint(tx),
+        guest_id: server.into(),
+        network_id: network.id().into(),
+        mac_addr: mac,
+        ip_addr: address.to_string(),
+        driver: if plan.driver.is_empty() { "virtio".into() } else { plan.driver.clone() },
+        bw_limit: plan.bw_limit,
+        ifname: format!("{hint}-{tail}"),
+        num_queues: 1,
+        charge_type: "bandwidth".into(),
+        billing_type: "prepaid".into(),
+        ..GuestNetwork::default()
+    })
+}
+
+/// A disk's place in a server.
+pub(super) fn tie_of(tx: &Tx, server: &str, disk: &str, index: i64, plan: &DiskPlan) -> GuestDisk {
+    GuestDisk {
+        joint: joint(tx),
+        guest_id: server.into(),
+        disk_id: disk.into(),
+        index,
+        boot_index: plan.boot_index,
+        driver: if plan.driver.is_empty() { "scsi".into() } else { plan.driver.clone() },
+        cache_mode: if plan.cache.is_empty() { "none".into() } else { plan.cache.clone() },
+        aio_mode: "native".into(),
+        ..GuestDisk::default()
     }
 }
 
@@ -292,20 +318,8 @@ impl Step<Compute> for MakeDisks {
         for (i, (plan, storage)) in self.disks.iter().zip(&self.storages).enumerate() {
             let id = new_id();
             let disk = disk_of(tx, &id, &format!("vdisk-{}-{i}-{}", server.name(), &id[..8]), plan, &server, storage, &self.host);
-            let row = disk.to_row();
-            tx.insert(&row).await?;
-            tx.emit(store::Change { op: ChangeOp::Create, ..resource::changed(&row) }).await?;
-            let tie = GuestDisk {
-                joint: joint(tx),
-                guest_id: self.server.clone(),
-                disk_id: id.clone(),
-                index: i as i64,
-                boot_index: plan.boot_index,
-                driver: if plan.driver.is_empty() { "scsi".into() } else { plan.driver.clone() },
-                cache_mode: if plan.cache.is_empty() { "none".into() } else { plan.cache.clone() },
-                aio_mode: "native".into(),
-                ..GuestDisk::default()
-            };
+            insert_disk(tx, &disk).await?;
+            let tie = tie_of(tx, &self.server, &id, i as i64, plan);
             tx.insert(&tie.to_row()).await?;
             ids.push(id);
         }
@@ -314,13 +328,24 @@ impl Step<Compute> for MakeDisks {
     }
 
     async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, ids: &Vec<String>) -> Result<()> {
-        for id in ids {
-            if let Some(disk) = tx.one(Disk::facts(), id).await?.filter(|d| !d.flag("deleted") && d.text("existence") != "absent") {
-                intent::remove_disk(tx, disk).await?;
-            }
-        }
-        Ok(())
+        remove_disks(tx, ids).await
     }
+}
+
+pub(super) async fn insert_disk(tx: &mut Tx, disk: &Disk) -> Result<()> {
+    let row = disk.to_row();
+    tx.insert(&row).await?;
+    tx.emit(store::Change { op: ChangeOp::Create, ..resource::changed(&row) }).await
+}
+
+/// Asks for the removal of disks that are there.
+pub(super) async fn remove_disks(tx: &mut Tx, ids: &[String]) -> Result<()> {
+    for id in ids {
+        if let Some(disk) = tx.one(Disk::facts(), id).await?.filter(|d| !d.flag("deleted") && d.text("existence") != "absent") {
+            intent::remove_disk(tx, disk).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A disk's row as its plan says, owned like `like`.

@@ -2,11 +2,11 @@
 
 use super::{
     create::{DiskPlan, disk_of},
-    steps::Disks,
+    steps::{Back, Disks, unchanged},
 };
 use crate::{Compute, intent};
 use api_compute::Disk;
-use base::{Error, Json, Resource, Result, err};
+use base::{Error, Json, Resource, Result, Row, err};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use store::{Read, Tx};
@@ -97,6 +97,93 @@ impl Step<Compute> for Place {
         .await?;
         intent::touch_host(tx, host).await
     }
+}
+
+/// Makes a disk larger, whether it is in use or not.
+#[derive(Serialize, Deserialize)]
+pub struct DiskResize {
+    pub disk: String,
+    /// MiB, larger than now.
+    pub size: i64,
+    /// The server that has it, if one does: its status comes back.
+    pub server: String,
+    pub deadline_secs: u64,
+}
+
+impl Task<Compute> for DiskResize {
+    const NAME: &'static str = "DiskResizeTask";
+    const STEPS: u32 = 3;
+
+    async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
+        flow.step(Grow { disk: self.disk.clone(), size: self.size }).await?;
+        flow.wait(Disks { ids: vec![self.disk.clone()], gone: false, deadline: Duration::from_secs(self.deadline_secs) }).await?;
+        if !self.server.is_empty() {
+            flow.step(Back { server: self.server.clone() }).await?;
+        }
+        Ok(Json::Null)
+    }
+    async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
+        if !self.server.is_empty() {
+            unchanged(tx, &self.server, "resize_disk_fail", error).await?;
+        }
+        let Some(row) = tx.one(Disk::facts(), &self.disk).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
+        // It is as usable as before.
+        let row = intent::change(tx, row, |r| {
+            r.set("status", "ready");
+            r.set("status_reason", error.to_string());
+        })
+        .await?;
+        resource::audit(tx, &base::Ctx::platform("task"), &row, "resize_fail", error.to_string()).await
+    }
+}
+
+/// Takes room and wants the disk larger. Gives the size it had.
+struct Grow {
+    disk: String,
+    size: i64,
+}
+
+impl Step<Compute> for Grow {
+    const NAME: &'static str = "grow";
+    type Out = i64;
+
+    async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<i64> {
+        let row = intent::disk_row(tx, &self.disk).await?;
+        let had = row.int("disk_size");
+        if self.size <= had {
+            return Err(err!(
+                InputParameter,
+                "size: {} MiB is not more than the {} MiB disk {} has; disks only grow",
+                self.size,
+                had,
+                row.name()
+            ));
+        }
+        if !intent::take_storage(tx, row.text("storage_id"), self.size - had).await? {
+            return Err(err!(InsufficientResource, "the storage of disk {} has not the {} MiB more", row.name(), self.size - had));
+        }
+        want(tx, row, self.size, "resizing").await?;
+        Ok(had)
+    }
+
+    /// A file that has grown stays as large as it is: guests may have seen it. Its host is told what is wanted all the same.
+    async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, had: &i64) -> Result<()> {
+        let Some(row) = tx.one(Disk::facts(), &self.disk).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
+        intent::give_storage(tx, row.text("storage_id"), self.size - had).await?;
+        want(tx, row, *had, "ready").await
+    }
+}
+
+async fn want(tx: &mut Tx, row: Row, size: i64, status: &str) -> Result<()> {
+    let row = intent::change(tx, row, |r| {
+        let generation = r.int("generation") + 1;
+        r.set("generation", generation);
+        r.set("disk_size", size);
+        r.set("status", status);
+        r.set("status_reason", "");
+    })
+    .await?;
+    intent::touch_host(tx, row.text("host_id")).await
 }
 
 #[derive(Serialize, Deserialize)]

@@ -5,7 +5,9 @@
 mod create;
 mod delete;
 mod disk;
+mod parts;
 mod power;
+mod rebuild;
 pub(crate) mod steps;
 
 pub use create::ServerCreate;
@@ -14,5 +16,8 @@ pub mod plan {
     pub use super::create::{DiskPlan, NicPlan};
 }
 pub use delete::ServerDelete;
-pub use disk::{DiskCreate, DiskDelete};
+pub use disk::{DiskCreate, DiskDelete, DiskResize};
+pub(crate) use parts::MOST_DISKS;
+pub use parts::{ServerAttachDisk, ServerAttachNetwork, ServerCreateDisk, ServerDetachDisk, ServerDetachNetwork};
 pub use power::{ServerRestart, ServerStart, ServerStop};
+pub use rebuild::ServerRebuildRoot;

@@ -177,8 +177,8 @@ impl Wait<Compute> for Disks {
         let mut done = 0;
         let mut percent = 0;
         for disk in &rows {
-            if disk.status.status == "alloc_failed" && !self.gone {
-                return Err(err!(InsufficientResource, "disk {} could not be made: {}", disk.meta.name, disk.status_reason));
+            if ["alloc_failed", "resize_failed"].contains(&disk.status.status.as_str()) && !self.gone {
+                return Err(err!(InsufficientResource, "disk {} could not be made as wanted: {}", disk.meta.name, disk.status_reason));
             }
             percent += disk.status.progress;
             let there = disk.status.status == "ready";
@@ -215,6 +215,91 @@ impl Step<Compute> for Settle {
         .await
         .map(drop)
     }
+}
+
+/// Says that a server's parts changed: its host takes the new document up. Gives the generation that carries it.
+pub(crate) async fn bump(tx: &mut Tx, server: &str) -> Result<i64> {
+    let row = intent::server_row(tx, server).await?;
+    let row = intent::change(tx, row, |r| {
+        let generation = r.int("generation") + 1;
+        r.set("generation", generation);
+    })
+    .await?;
+    intent::touch_host(tx, row.text("host_id")).await?;
+    Ok(row.int("generation"))
+}
+
+/// Waits until the host has made a change of a server's parts, whether it runs or not.
+pub(crate) struct Applied {
+    pub server: String,
+    pub generation: i64,
+    pub deadline: Duration,
+}
+
+impl Wait<Compute> for Applied {
+    const NAME: &'static str = "wait until applied";
+    type Out = ();
+
+    fn watches(&self) -> Vec<(String, String)> {
+        vec![("server".into(), self.server.clone())]
+    }
+    fn deadline(&self) -> Option<Duration> {
+        Some(self.deadline)
+    }
+    fn late(&self) -> Error {
+        err!(Timeout, "the host did not report the change as made in time; look at the host's agent")
+    }
+    async fn poll(&self, _: &Compute, tx: &mut Tx) -> Result<Polled<()>> {
+        let seen = Seen::of(&intent::server_row(tx, &self.server).await?);
+        if seen.generation < self.generation {
+            return Ok(Polled::Pending);
+        }
+        match seen.state {
+            // The guest runs on without what it was to get.
+            GuestState::Running if !seen.error.is_empty() => Err(err!(InsufficientResource, "the host could not do it: {}", seen.error)),
+            GuestState::Failed => Err(err!(InsufficientResource, "the host could not do it: {}", seen.error)),
+            GuestState::Running | GuestState::Stopped => Ok(Polled::Ready(())),
+            _ => Ok(Polled::Pending),
+        }
+    }
+}
+
+/// Puts a server's status back to what its host says it does.
+pub(crate) struct Back {
+    pub server: String,
+}
+
+impl Step<Compute> for Back {
+    const NAME: &'static str = "back";
+    const NO_UNDO: &'static str = "it writes down what was observed";
+    type Out = ();
+
+    async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {
+        let row = intent::server_row(tx, &self.server).await?;
+        back(tx, row, "").await.map(drop)
+    }
+}
+
+async fn back(tx: &mut Tx, row: Row, reason: &str) -> Result<Row> {
+    let seen = Seen::of(&row);
+    intent::change(tx, row, |r| {
+        let (word, power) = match seen.state {
+            GuestState::Running => (api_compute::status::RUNNING, "on"),
+            _ => (api_compute::status::READY, "off"),
+        };
+        r.set("status", word);
+        r.set("power_states", power);
+        r.set("status_reason", reason);
+        r.set("progress", 100);
+    })
+    .await
+}
+
+/// After a task on a server's parts failed: the server does what it did before; the reason stays with it, and in its events under `word`.
+pub(crate) async fn unchanged(tx: &mut Tx, server: &str, word: &str, error: &Error) -> Result<()> {
+    let Some(row) = tx.one(Server::facts(), server).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
+    let row = back(tx, row, &error.to_string()).await?;
+    resource::audit(tx, &base::Ctx::platform("task"), &row, word, error.to_string()).await
 }
 
 /// Marks a server after its task failed.

@@ -373,7 +373,7 @@ CREATE TABLE "disks" (
     "template_id" TEXT COLLATE "C" NOT NULL DEFAULT '',
     "template_name" TEXT COLLATE "C" NOT NULL DEFAULT '',
     "snapshot_id" TEXT COLLATE "C" NOT NULL DEFAULT '',
-    "auto_delete" BOOLEAN NOT NULL DEFAULT true,
+    "auto_delete" BOOLEAN NOT NULL DEFAULT FALSE,
     "portable" BOOLEAN NOT NULL DEFAULT FALSE,
     "auto_reset" BOOLEAN NOT NULL DEFAULT FALSE,
     "nonpersistent" BOOLEAN NOT NULL DEFAULT FALSE,
@@ -572,7 +572,8 @@ CREATE TABLE "guestnetworks" (
     "tx_traffic_limit" BIGINT NOT NULL DEFAULT 0,
     "rx_traffic_limit" BIGINT NOT NULL DEFAULT 0,
     "tx_traffic_used" BIGINT NOT NULL DEFAULT 0,
-    "rx_traffic_used" BIGINT NOT NULL DEFAULT 0
+    "rx_traffic_used" BIGINT NOT NULL DEFAULT 0,
+    "leaving" BOOLEAN NOT NULL DEFAULT FALSE
 );
 
 CREATE TABLE host_tokens (hash TEXT NOT NULL PRIMARY KEY, domain_id TEXT NOT NULL, expires_at BIGINT NOT NULL);

@@ -373,7 +373,7 @@ CREATE TABLE `disks` (
     `template_id` TEXT NOT NULL DEFAULT '',
     `template_name` TEXT NOT NULL DEFAULT '',
     `snapshot_id` TEXT NOT NULL DEFAULT '',
-    `auto_delete` INTEGER NOT NULL DEFAULT 1,
+    `auto_delete` INTEGER NOT NULL DEFAULT 0,
     `portable` INTEGER NOT NULL DEFAULT 0,
     `auto_reset` INTEGER NOT NULL DEFAULT 0,
     `nonpersistent` INTEGER NOT NULL DEFAULT 0,
@@ -572,7 +572,8 @@ CREATE TABLE `guestnetworks` (
     `tx_traffic_limit` INTEGER NOT NULL DEFAULT 0,
     `rx_traffic_limit` INTEGER NOT NULL DEFAULT 0,
     `tx_traffic_used` INTEGER NOT NULL DEFAULT 0,
-    `rx_traffic_used` INTEGER NOT NULL DEFAULT 0
+    `rx_traffic_used` INTEGER NOT NULL DEFAULT 0,
+    `leaving` INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE TABLE host_tokens (hash TEXT NOT NULL PRIMARY KEY, domain_id TEXT NOT NULL, expires_at BIGINT NOT NULL);

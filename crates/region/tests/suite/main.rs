@@ -5,6 +5,7 @@ mod input;
 mod lifecycle;
 mod migrations;
 mod pages;
+mod parts;
 mod placement;
 mod replay;
 mod sharing;

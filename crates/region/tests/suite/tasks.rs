@@ -24,6 +24,10 @@ enum Before {
     Asked,
     Running,
     Ready,
+    /// Beside it a disk `d` of its own.
+    RunningAndDisk,
+    /// A server with two disks, stopped, and its second disk is `d`.
+    ReadyWithDisk,
     /// A disk `d`, as soon as it was asked for.
     DiskAsked,
     DiskReady,
@@ -43,6 +47,7 @@ struct Found {
     server: String,
     disk: String,
     network: String,
+    nic: String,
 }
 
 fn kit(before: Before, task: fn(&Found) -> NewTask) -> Kit {
@@ -94,8 +99,8 @@ impl Bed for Kit {
                 "disable_delete": false}})
         };
         let ask = match self.before {
-            Before::Asked | Before::Ready => ("servers", vm(false)),
-            Before::Running => ("servers", vm(true)),
+            Before::Asked | Before::Ready | Before::ReadyWithDisk => ("servers", vm(false)),
+            Before::Running | Before::RunningAndDisk => ("servers", vm(true)),
             Before::DiskAsked | Before::DiskReady => ("disks", json!({"disk": {"name": "d", "size": "1g"}})),
         };
         world.post(ask.0, ask.1).await.expect("what the task needs");
@@ -111,7 +116,20 @@ impl Bed for Kit {
                 forget.await.expect("the task of the request goes");
             }
             Before::Running => work_until(&db, &env, &host, "servers", "running").await,
+            Before::RunningAndDisk => {
+                work_until(&db, &env, &host, "servers", "running").await;
+                // The same host has it: there is no other.
+                world.post("disks", json!({"disk": {"name": "d", "size": "1g"}})).await.expect("a disk");
+                work_until(&db, &env, &host, "disks", "ready").await;
+            }
             Before::Ready => work_until(&db, &env, &host, "servers", "ready").await,
+            Before::ReadyWithDisk => {
+                work_until(&db, &env, &host, "servers", "ready").await;
+                let second = (&mut &db).list::<Disk>(Cond::eq("disk_type", "data")).await.expect("disks").pop().expect("a second disk");
+                let named = json!({"disk": {"name": "d"}});
+                let path = format!("disks/{}", second.meta.id);
+                world.ask(&world::admin(), resource::Method::Put, &path, named).await.expect("a name");
+            }
             Before::DiskReady => work_until(&db, &env, &host, "disks", "ready").await,
         }
         *self.host.lock().expect("no panic in between") = Some(host);
@@ -130,6 +148,7 @@ impl Bed for Kit {
             server: first(tx, Server::facts(), Cond::True).await?,
             disk: first(tx, Disk::facts(), Cond::eq("name", "d")).await?,
             network: first(tx, Network::facts(), Cond::eq("name", "net")).await?,
+            nic: first(tx, GuestNetwork::facts(), Cond::True).await?,
         };
         Ok((self.task)(&found))
     }
@@ -310,6 +329,100 @@ async fn disk_delete() {
     let delete = |found: &Found| on_disk(&tasks::DiskDelete { disk: found.disk.clone() }, found);
     let (steps, _) = steps(kit(Before::DiskReady, delete)).await;
     assert_eq!(steps, ["point of no return", "remove", "wait for disks"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_resize() {
+    let resize = |found: &Found| {
+        on_disk(&tasks::DiskResize { disk: found.disk.clone(), size: 4096, server: String::new(), deadline_secs: 60 }, found)
+    };
+    let (steps, undos) = steps(kit(Before::DiskReady, resize)).await;
+    assert_eq!(steps, ["grow", "wait for disks"]);
+    assert_eq!(undos, ["grow"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_resize_of_a_server() {
+    let resize = |found: &Found| {
+        let task = tasks::DiskResize { disk: found.disk.clone(), size: 4096, server: found.server.clone(), deadline_secs: 60 };
+        on_server(&task, found).hold("disk", &found.disk)
+    };
+    let (steps, _) = steps(kit(Before::ReadyWithDisk, resize)).await;
+    assert_eq!(steps, ["grow", "wait for disks", "back"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn create_disk() {
+    let create = |found: &Found| {
+        let disks = vec![plan::DiskPlan { size: 1024, disk_type: "data".into(), ..Default::default() }; 2];
+        on_server(&tasks::ServerCreateDisk { server: found.server.clone(), disks, deadline_secs: 60 }, found)
+    };
+    let (steps, undos) = steps(kit(Before::Running, create)).await;
+    assert_eq!(steps, ["place disks", "wait for disks", "tie", "wait until applied", "back"]);
+    assert_eq!(undos, ["tie", "place disks"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attach_disk() {
+    let attach = |found: &Found| {
+        let task = tasks::ServerAttachDisk { server: found.server.clone(), disk: found.disk.clone(), plan: Default::default() };
+        on_server(&task, found).hold("disk", &found.disk)
+    };
+    let (steps, undos) = steps(kit(Before::RunningAndDisk, attach)).await;
+    assert_eq!(steps, ["tie", "wait until applied", "back"]);
+    assert_eq!(undos, ["tie"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn detach_disk() {
+    let detach = |found: &Found| {
+        let task = tasks::ServerDetachDisk { server: found.server.clone(), disk: found.disk.clone(), remove: true };
+        on_server(&task, found).hold("disk", &found.disk)
+    };
+    let (steps, undos) = steps(kit(Before::ReadyWithDisk, detach)).await;
+    assert_eq!(steps, ["untie", "wait until applied", "point of no return", "let go", "back"]);
+    assert_eq!(undos, ["untie"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attach_network() {
+    let attach = |found: &Found| {
+        let nics = vec![plan::NicPlan { network_id: found.network.clone(), ..Default::default() }, plan::NicPlan::default()];
+        on_server(&tasks::ServerAttachNetwork { server: found.server.clone(), nics }, found)
+    };
+    let (steps, undos) = steps(kit(Before::Running, attach)).await;
+    assert_eq!(steps, ["plug", "wait until applied", "back"]);
+    assert_eq!(undos, ["plug"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn detach_network() {
+    let detach = |found: &Found| {
+        let task = tasks::ServerDetachNetwork { server: found.server.clone(), nic: found.nic.clone(), reserve: false };
+        on_server(&task, found)
+    };
+    let (steps, undos) = steps(kit(Before::Running, detach)).await;
+    assert_eq!(steps, ["unplug", "wait until applied", "point of no return", "release", "back"]);
+    assert_eq!(undos, ["unplug"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuild_root() {
+    let rebuild = |found: &Found| {
+        let root = plan::DiskPlan { size: 2048, disk_type: "sys".into(), auto_delete: true, ..Default::default() };
+        let task = tasks::ServerRebuildRoot {
+            server: found.server.clone(),
+            root,
+            auto_start: true,
+            disk_deadline_secs: 60,
+            start_deadline_secs: 60,
+        };
+        on_server(&task, found)
+    };
+    let (steps, undos) = steps(kit(Before::Ready, rebuild)).await;
+    let start = ["set power", "wait until running", "settle"];
+    assert_eq!(steps, [&["place disks", "wait for disks", "point of no return", "swap", "wait until applied"][..], &start].concat());
+    assert_eq!(undos, ["place disks"]);
 }
 
 /// The richest task and the one with the retracted disk, on the other database.

@@ -300,6 +300,10 @@ pub enum How {
     NoDisks,
     /// Guests do not start.
     NoStarts,
+    /// Running guests take nothing and give nothing.
+    NoPlugs,
+    /// Disks do not grow beyond 8 GiB.
+    NoGrowth,
 }
 
 impl How {
@@ -308,6 +312,7 @@ impl How {
             let state = match (d.existence, self) {
                 (Existence::Absent, _) => DiskState::Absent,
                 (_, How::NoDisks) => DiskState::Failed,
+                (_, How::NoGrowth) if d.size_mb > 8192 => DiskState::Failed,
                 _ => DiskState::Ready,
             };
             DiskObserved {
@@ -330,7 +335,11 @@ impl How {
                 generation: g.generation,
                 restarts: g.restarts,
                 state,
-                error: "no accelerator".into(),
+                error: match (self, state) {
+                    (How::NoPlugs, GuestState::Running) => "no slot is free".into(),
+                    (_, GuestState::Failed) => "no accelerator".into(),
+                    _ => String::new(),
+                },
                 ..GuestObserved::default()
             }
         });

@@ -1,0 +1,239 @@
+//! Disks, interfaces, size and root disk of servers that are there.
+
+use crate::lifecycle::server;
+use crate::world::{How, World, nothing_leaks, person, quiet};
+use resource::Method;
+use serde_json::{Value as Json, json};
+
+crate::world::on_both!(disks_come_and_go, disks_grow, interfaces_come_and_go, sizes_change, roots_are_made_anew, lost_hosts_are_forgotten);
+
+async fn up(world: &World, name: &str) -> Json {
+    world.post("servers", server(name)).await.unwrap();
+    let vm = world.reach(name, &["running"]).await;
+    quiet(world).await;
+    vm
+}
+
+async fn down(world: &World, name: &str) {
+    world.post(&format!("servers/{name}/stop"), json!({})).await.unwrap();
+    world.reach(name, &["ready"]).await;
+    quiet(world).await;
+}
+
+/// An action, done to its end; the server then.
+async fn act(world: &World, name: &str, action: &str, body: Json) -> Json {
+    world.post(&format!("servers/{name}/{action}"), body).await.unwrap_or_else(|e| panic!("{action}: {e}"));
+    quiet(world).await;
+    world.get(&format!("servers/{name}")).await.unwrap()["server"].clone()
+}
+
+/// The refusal of an action: class and words.
+async fn refused(world: &World, path: &str, body: Json, class: &str, words: &str) {
+    let e = world.post(path, body.clone()).await.expect_err(path);
+    assert!(e.class().name() == class && e.to_string().contains(words), "{path} {body}: {} {e}", e.class().name());
+}
+
+async fn disks_come_and_go(world: World) {
+    let hosts = [world.host("h1", How::Obedient).await, world.host("h2", How::Obedient).await];
+    let vm = up(&world, "vm").await;
+    let (mine, other) = if vm["host"] == "h1" { (&hosts[0], "h2") } else { (&hosts[1], "h1") };
+    let vm = act(&world, "vm", "createdisk", json!({"disks": [{"size": 1024}, "2g"]})).await;
+    let sizes = |vm: &Json| vm["disks_info"].as_array().unwrap().iter().map(|d| d["size"].as_i64().unwrap()).collect::<Vec<_>>();
+    assert_eq!((sizes(&vm), &vm["status"]), (vec![2048, 1024, 2048], &json!("running")));
+    let made = vm["disks_info"][1]["id"].as_str().unwrap().to_string();
+
+    // Taken off and kept, it is a disk of its own, and can come back.
+    let vm = act(&world, "vm", "detachdisk", json!({"disk_id": made, "keep_disk": true})).await;
+    assert_eq!(sizes(&vm), [2048, 2048]);
+    assert_eq!(world.get(&format!("disks/{made}")).await.unwrap()["disk"]["guest_count"], 0);
+    nothing_leaks(&world).await;
+    world.post("servers/vm/detachdisk", json!({"disk_id": made})).await.expect("detached twice is detached");
+    let vm = act(&world, "vm", "attachdisk", json!({"disk_id": made, "driver": "virtio"})).await;
+    assert_eq!((sizes(&vm), &vm["disks_info"][1]["driver"]), (vec![2048, 1024, 2048], &json!("virtio")));
+    // Once it was kept it stays; one that goes with its server goes when it is taken off without a word.
+    let vm = act(&world, "vm", "detachdisk", json!({"disk_id": made})).await;
+    assert_eq!(sizes(&vm), [2048, 2048]);
+    assert_eq!(world.get(&format!("disks/{made}")).await.unwrap()["disk"]["auto_delete"], false);
+    let vm = act(&world, "vm", "createdisk", json!({"disk.0": "3g"})).await;
+    assert_eq!(sizes(&vm), [2048, 3072, 2048], "it has the place that was free");
+    let third = vm["disks_info"][1]["id"].as_str().unwrap().to_string();
+    let vm = act(&world, "vm", "detachdisk", json!({"disk_id": third})).await;
+    assert_eq!(sizes(&vm), [2048, 2048]);
+    world.gone(&format!("disks/{third}")).await;
+
+    // What the guest does not take is taken back.
+    *mine.how.lock().unwrap() = How::NoPlugs;
+    let vm = act(&world, "vm", "createdisk", json!({"disks": ["1g"]})).await;
+    assert_eq!((sizes(&vm), &vm["status"]), (vec![2048, 2048], &json!("running")), "{vm}");
+    assert!(vm["status_reason"].as_str().unwrap().contains("no slot is free"), "{vm}");
+    let vm = act(&world, "vm", "detachdisk", json!({"disk_id": vm["disks_info"][1]["id"]})).await;
+    assert_eq!((sizes(&vm), &vm["status"]), (vec![2048, 2048], &json!("running")), "a disk the guest keeps stays");
+    *mine.how.lock().unwrap() = How::Obedient;
+    nothing_leaks(&world).await;
+
+    let root = vm["disks_info"][0]["id"].clone();
+    refused(&world, "servers/vm/detachdisk", json!({"disk_id": root}), "InputParameterError", "root disk").await;
+    refused(&world, "servers/vm/detachdisk", json!({}), "MissingParameterError", "disk_id").await;
+    refused(&world, "servers/vm/attachdisk", json!({"disk_id": "none"}), "ResourceNotFoundError", "none").await;
+    refused(&world, "servers/vm/createdisk", json!({}), "MissingParameterError", "disks").await;
+    let vm = act(&world, "vm", "createdisk", json!({"disks": ["900g"]})).await;
+    assert!(vm["status_reason"].as_str().unwrap().contains(": no storage for disk 0"), "{vm}");
+    world.post("disks", json!({"disk": {"name": "far", "size": 100, "storage": storage_of(&world, other).await}})).await.unwrap();
+    quiet(&world).await;
+    refused(&world, "servers/vm/attachdisk", json!({"disk_id": "far"}), "InputParameterError", "another host").await;
+    refused(&world, "servers/vm/attachdisk", json!({"disk_id": made, "driver": "usb"}), "InputParameterError", "driver").await;
+    // Nobody attaches what he does not see.
+    world
+        .post(
+            "servers",
+            json!({"server": {"name": "theirs", "vmem_size": 512, "disks": ["tiny:2g"], "project": "red", "disable_delete": false}}),
+        )
+        .await
+        .unwrap();
+    world.reach("theirs", &["ready"]).await;
+    quiet(&world).await;
+    let eve = person("eve", "red", "member");
+    let answer = world.ask(&eve, Method::Post, "servers/theirs/attachdisk", json!({"disk_id": "far"})).await;
+    assert!(answer.is_err_and(|e| e.class().name() == "ResourceNotFoundError"));
+    nothing_leaks(&world).await;
+}
+
+async fn storage_of(world: &World, host: &str) -> Json {
+    let all = world.get("storages").await.unwrap();
+    let mine = |s: &&Json| s["name"].as_str().is_some_and(|n| n.starts_with(host));
+    all["storages"].as_array().unwrap().iter().find(mine).expect("a storage")["id"].clone()
+}
+
+async fn disks_grow(world: World) {
+    let host = world.host("h1", How::Obedient).await;
+    let vm = up(&world, "vm").await;
+    let root = vm["disks_info"][0]["id"].as_str().unwrap().to_string();
+    let vm = act(&world, "vm", "resize-disk", json!({"disk_id": root, "size": "5g"})).await;
+    assert_eq!((&vm["disks_info"][0]["size"], &vm["status"]), (&json!(5120), &json!("running")));
+    world.post(&format!("disks/{root}/resize"), json!({"size": "6144"})).await.unwrap();
+    quiet(&world).await;
+    assert_eq!(world.get(&format!("disks/{root}")).await.unwrap()["disk"]["disk_size"], 6144);
+    nothing_leaks(&world).await;
+
+    *host.how.lock().unwrap() = How::NoGrowth;
+    let vm = act(&world, "vm", "resize-disk", json!({"disk_id": root, "size": "9g"})).await;
+    assert_eq!((&vm["disks_info"][0]["size"], &vm["disks_info"][0]["status"]), (&json!(6144), &json!("ready")), "{vm}");
+    assert!(vm["status_reason"].as_str().unwrap().contains("no space left"), "{vm}");
+    *host.how.lock().unwrap() = How::Obedient;
+    nothing_leaks(&world).await;
+
+    for (body, class, words) in [
+        (json!({"disk_id": root}), "MissingParameterError", "size"),
+        (json!({"disk_id": root, "size": "1g"}), "InputParameterError", "only grow"),
+        (json!({"disk_id": root, "size": "large"}), "InputParameterError", "size"),
+        (json!({"disk_id": "none", "size": "9g"}), "ResourceNotFoundError", "none"),
+    ] {
+        refused(&world, "servers/vm/resize-disk", body, class, words).await;
+    }
+    refused(&world, &format!("disks/{root}/resize"), json!({"size": 10}), "InputParameterError", "only grow").await;
+    // More than the storage has: refused by the task, nothing is taken.
+    let vm = act(&world, "vm", "resize-disk", json!({"disk_id": root, "size": "5t"})).await;
+    assert!(vm["status_reason"].as_str().unwrap().contains("MiB more"), "{vm}");
+    nothing_leaks(&world).await;
+}
+
+async fn interfaces_come_and_go(world: World) {
+    let host = world.host("h1", How::Obedient).await;
+    let vm = up(&world, "vm").await;
+    let first = vm["ips"].as_str().unwrap().to_string();
+    let vm = act(&world, "vm", "attachnetwork", json!({"nets": [{"network": "net", "address": "10.1.0.33"}]})).await;
+    assert_eq!((&vm["ips"], &vm["status"]), (&json!(format!("{first},10.1.0.33")), &json!("running")));
+    let vm = act(&world, "vm", "attachnetwork", json!({"net_desc": ["net:10.1.0.34"], "disable_sync_config": false})).await;
+    assert_eq!(vm["nics"].as_array().unwrap().len(), 3);
+    nothing_leaks(&world).await;
+
+    refused(&world, "servers/vm/detachnetwork", json!({}), "MissingParameterError", "ip_addr").await;
+    refused(&world, "servers/vm/detachnetwork", json!({"net_id": "net"}), "InputParameterError", "3 interfaces").await;
+    refused(&world, "servers/vm/detachnetwork", json!({"ip_addr": "10.9.9.9"}), "ResourceNotFoundError", "no such interface").await;
+    refused(&world, "servers/vm/attachnetwork", json!({}), "MissingParameterError", "nets").await;
+    refused(&world, "servers/vm/attachnetwork", json!({"nets": [{"network": "none"}]}), "ResourceNotFoundError", "none").await;
+
+    // A guest that keeps its interface keeps its address.
+    *host.how.lock().unwrap() = How::NoPlugs;
+    let vm = act(&world, "vm", "detachnetwork", json!({"ip_addr": "10.1.0.33"})).await;
+    assert!(vm["ips"].as_str().unwrap().contains("10.1.0.33") && vm["status"] == "running", "{vm}");
+    let vm = act(&world, "vm", "attachnetwork", json!({"nets": ["net:10.1.0.35"]})).await;
+    assert!(!vm["ips"].as_str().unwrap().contains("10.1.0.35"), "{vm}");
+    *host.how.lock().unwrap() = How::Obedient;
+    nothing_leaks(&world).await;
+
+    let vm = act(&world, "vm", "detachnetwork", json!({"ip_addr": "10.1.0.33", "reserve": true})).await;
+    assert!(!vm["ips"].as_str().unwrap().contains("10.1.0.33"), "{vm}");
+    assert_eq!(world.get("reservedips").await.unwrap()["reservedips"][0]["ip_addr"], "10.1.0.33");
+    world.post("networks/net/release-reserved-ip", json!({"ip": "10.1.0.33"})).await.unwrap();
+    nothing_leaks(&world).await;
+    // The route of a guest goes to the next interface.
+    let vm = act(&world, "vm", "detachnetwork", json!({"ip_addr": first})).await;
+    assert_eq!((&vm["ips"], &vm["nics"][0]["is_default"]), (&json!("10.1.0.34"), &json!(true)), "{vm}");
+    nothing_leaks(&world).await;
+}
+
+async fn sizes_change(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    up(&world, "vm").await;
+    refused(&world, "servers/vm/change-config", json!({"vcpu_count": 2}), "InvalidStatusError", "running").await;
+    down(&world, "vm").await;
+    let vm = act(&world, "vm", "change-config", json!({"vcpu_count": 4, "vmem_size": "2G"})).await;
+    assert_eq!((&vm["vcpu_count"], &vm["vmem_size"], &vm["status"]), (&json!(4), &json!(2048), &json!("ready")));
+    nothing_leaks(&world).await;
+    world.post("serverskus", json!({"serversku": {"name": "s.1c1g", "cpu_core_count": 1, "memory_size_mb": 1024}})).await.unwrap();
+    let vm = act(&world, "vm", "change-config", json!({"sku": "s.1c1g"})).await;
+    assert_eq!((&vm["vcpu_count"], &vm["vmem_size"], &vm["instance_type"]), (&json!(1), &json!(1024), &json!("s.1c1g")));
+    nothing_leaks(&world).await;
+    for (body, class, words) in [
+        (json!({}), "MissingParameterError", "vcpu_count"),
+        (json!({"vcpu_count": 500}), "InputParameterError", "vcpu_count"),
+        (json!({"vmem_size": "much"}), "InputParameterError", "vmem_size"),
+        (json!({"vmem_size": "400G"}), "InsufficientResourceError", "more memory"),
+        (json!({"instance_type": "none"}), "ResourceNotFoundError", "none"),
+        (json!({"vcpu_count": 2, "disks": ["1g"]}), "InputParameterError", "createdisk"),
+    ] {
+        refused(&world, "servers/vm/change-config", body, class, words).await;
+    }
+    world.post("servers/vm/start", json!({})).await.unwrap();
+    world.reach("vm", &["running"]).await;
+    quiet(&world).await;
+    let tags = &world.get("servers/vm").await.unwrap()["server"]["metadata"];
+    assert_eq!((&tags["start_vcpu_count"], &tags["start_vmem_mb"]), (&json!("1"), &json!("1024")));
+    nothing_leaks(&world).await;
+}
+
+async fn roots_are_made_anew(world: World) {
+    let host = world.host("h1", How::Obedient).await;
+    let old = up(&world, "vm").await["disks_info"][0]["id"].clone();
+    refused(&world, "servers/vm/rebuild-root", json!({"image_id": "tiny"}), "InvalidStatusError", "running").await;
+    down(&world, "vm").await;
+    refused(&world, "servers/vm/rebuild-root", json!({"image_id": "cd"}), "InputParameterError", "ISO").await;
+    refused(&world, "servers/vm/rebuild-root", json!({"image_id": "none"}), "ResourceNotFoundError", "none").await;
+    refused(&world, "servers/vm/rebuild-root", json!({"password": "weak"}), "WeakPasswordError", "12").await;
+
+    *host.how.lock().unwrap() = How::NoDisks;
+    let vm = act(&world, "vm", "rebuild-root", json!({})).await;
+    assert_eq!((&vm["disks_info"][0]["id"], &vm["status"]), (&old, &json!("ready")), "{vm}");
+    *host.how.lock().unwrap() = How::Obedient;
+    nothing_leaks(&world).await;
+
+    world.post("servers/vm/rebuild-root", json!({"auto_start": true, "password": "Another-1-password"})).await.unwrap();
+    let vm = world.reach("vm", &["running"]).await;
+    quiet(&world).await;
+    assert_ne!(vm["disks_info"][0]["id"], old);
+    assert_eq!((&vm["disks_info"][0]["size"], &vm["disks_info"][0]["image"]), (&json!(2048), &json!("id-tiny")), "{vm}");
+    world.gone(&format!("disks/{}", old.as_str().unwrap())).await;
+    nothing_leaks(&world).await;
+}
+
+async fn lost_hosts_are_forgotten(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    up(&world, "vm").await;
+    refused(&world, "servers/vm/purge", json!({}), "InvalidStatusError", "disable the host").await;
+    world.post("hosts/h1/disable", json!({})).await.unwrap();
+    world.post("servers/vm/purge", json!({})).await.unwrap();
+    world.gone("servers/vm").await;
+    quiet(&world).await;
+    nothing_leaks(&world).await;
+}
