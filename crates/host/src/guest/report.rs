@@ -13,6 +13,8 @@ pub fn report(spec: &GuestSpec, life: &Life, memory: &Memory, action: &Action, f
         (Life::Gone { .. }, Action::Erase) | (_, Action::Kill | Action::PowerDown) => (GuestState::Stopping, String::new()),
         (Life::Gone { .. }, _) => match &memory.phase {
             Phase::Erased => (GuestState::Absent, String::new()),
+            // Asked for again: that it ended is no answer to that.
+            Phase::Ended { .. } if matches!(action, Action::Close(_)) => (GuestState::Stopping, String::new()),
             Phase::Ended { reason, .. } => (GuestState::Stopped, reason.clone()),
             Phase::Up { .. } | Phase::Stopping { .. } => (GuestState::Stopping, String::new()),
             Phase::Launching { .. } => (GuestState::Starting, String::new()),
@@ -49,7 +51,7 @@ pub fn report(spec: &GuestSpec, life: &Life, memory: &Memory, action: &Action, f
         qemu_version: facts.qemu_version,
         vnc: facts.vnc,
         serial: facts.serial,
-        ended_by_itself: matches!(memory.phase, Phase::Ended { .. }),
+        ended_by_itself: state == GuestState::Stopped && matches!(memory.phase, Phase::Ended { .. }),
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Seen {
     pub restarts: i64,
     pub state: GuestState,
     pub error: String,
+    pub ended_by_itself: bool,
 }
 
 impl Seen {
@@ -137,6 +138,10 @@ impl Wait<Compute> for Reached {
         }
         if seen.state == GuestState::Failed {
             return Err(err!(InsufficientResource, "the host could not do it: {}", seen.error));
+        }
+        // Its process came and went before anybody saw it run: it will not come again by itself.
+        if seen.state == GuestState::Stopped && seen.ended_by_itself && self.state == GuestState::Running {
+            return Err(err!(InsufficientResource, "the server ended by itself while it was started: {}", seen.error));
         }
         Ok(Polled::Pending)
     }
