@@ -1,0 +1,149 @@
+//! Whatever dies, nothing hangs and nothing leaks: a real control plane and simulated hosts are killed at random moments of servers' lives.
+//!
+//! `WOLKE_SEED` repeats what was drawn, `WOLKE_ROUNDS` goes on for longer.
+
+mod lab;
+
+use lab::{Owned, PATIENCE, Platform, dice::Dice, unsettled, until_none, users::Users};
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use store::Db;
+
+const HOSTS: usize = 4;
+const ROUNDS: usize = 200;
+/// Rounds after which everything is looked at.
+const LOOK: usize = 20;
+
+struct Run {
+    platform: Platform,
+    hosts: Option<Owned>,
+    state: PathBuf,
+    rows: Db,
+    dice: Dice,
+    users: Users,
+    /// What happened since all was last well.
+    story: Vec<String>,
+}
+
+impl Run {
+    async fn start() -> Run {
+        let platform = Platform::start(&["--no-host"], true).await;
+        let state = platform.dir.path().join("sim");
+        let like = json!({"vcpu_count": 1, "vmem_size": 64, "disks": ["1g", "1g"], "nets": ["default"], "disable_delete": false});
+        let rows = platform.rows().await;
+        let mut run = Run { platform, hosts: None, state, rows, dice: Dice::new(), users: Users::new(12, like), story: Vec::new() };
+        run.start_hosts();
+        run
+    }
+
+    fn start_hosts(&mut self) {
+        let (region, admin) = (format!("{}/compute", self.platform.url()), self.platform.data().join("admin.json"));
+        let count = HOSTS.to_string();
+        let args = ["--region", &region, "--admin", admin.to_str().expect("a path"), "--state", self.state.to_str().expect("a path")];
+        self.hosts = Some(self.platform.start_example("hosts", &[&args[..], &["--count", &count]].concat()));
+    }
+
+    /// Several users at once, and a death at some moment of it.
+    async fn round(&mut self) {
+        let wishes: Vec<_> = (0..2 + self.dice.roll(4)).map(|_| self.users.wish(&mut self.dice)).collect();
+        // At some moment of the requests, or of what they set off.
+        let (moment, whom) = (self.dice.up_to(Duration::from_millis(250)), self.dice.roll(10));
+        let guests = sim::guests(&self.state).expect("hosts");
+        let guest = (!guests.is_empty()).then(|| self.dice.pick(&guests).clone());
+        let asked = futures_util::future::join_all(wishes.into_iter().map(|w| w.ask(&self.platform)));
+        let death = async {
+            tokio::time::sleep(moment).await;
+            match (whom, &guest) {
+                (0..=3, _) => self.platform.kill_control(),
+                (4..=6, _) => self.hosts.take().expect("hosts run").kill(),
+                (_, Some(guest)) => drop(sim::kill_guest(&self.state, guest).expect("hosts")),
+                (_, None) => {}
+            }
+        };
+        let (answers, ()) = tokio::join!(asked, death);
+        for (told, gone) in answers {
+            self.story.push(told);
+            if let Some(name) = gone {
+                self.users.forget(&name);
+            }
+        }
+        match whom {
+            0..=3 => {
+                self.story.push("the control plane dies".into());
+                self.platform.start_control().await;
+            }
+            4..=6 => {
+                self.story.push("the hosts' agents die".into());
+                tokio::time::sleep(self.dice.up_to(Duration::from_millis(200))).await;
+                self.start_hosts();
+            }
+            _ => self.story.push(format!("a guest died: {guest:?}")),
+        }
+    }
+
+    /// All that is not at its end, or held by nobody.
+    async fn look(&self) -> Vec<String> {
+        let mut found: Vec<String> = match self.platform.servers().await {
+            Ok(servers) => servers.iter().filter_map(unsettled).collect(),
+            Err(e) => vec![format!("servers cannot be listed: {e}")],
+        };
+        found.extend(testkit::ledger::faults(&self.rows).await.expect("the region's books"));
+        found.extend(sim::strays(&self.rows, &self.state).await.unwrap_or_else(|e| vec![format!("{e:#}")]));
+        found
+    }
+
+    async fn all_is_well(&mut self) {
+        until_none(PATIENCE, async || self.look().await).await;
+        self.story.clear();
+    }
+}
+
+/// Tells what led to a failure.
+impl Drop for Run {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}; since all was well:\n{}", self.dice.seed, self.story.join("\n"));
+            eprintln!("control plane: {}\nhosts: {}", self.platform.log("up.log"), self.platform.log("hosts.log"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn platform_survives_random_kills() {
+    let rounds = std::env::var("WOLKE_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("WOLKE_ROUNDS is a number"));
+    let mut run = Run::start().await;
+    until_none(PATIENCE, async || {
+        let hosts = run.platform.get("hosts?host_status=online&limit=0").await.expect("hosts");
+        (hosts["total"].as_u64() != Some(HOSTS as u64)).then(|| format!("{hosts}")).into_iter().collect()
+    })
+    .await;
+    eprintln!("seed {}", run.dice.seed);
+    let started = Instant::now();
+    for round in 1..=rounds {
+        run.story.push(format!("round {round}"));
+        run.round().await;
+        if round % LOOK == 0 || round == rounds {
+            let since = Instant::now();
+            run.all_is_well().await;
+            eprintln!("round {round}: {:?} in all, all well after {:?}", started.elapsed(), since.elapsed());
+        }
+    }
+    // At the very end nothing must be left.
+    let since = Instant::now();
+    for server in run.platform.servers().await.expect("servers") {
+        let name = server["name"].as_str().expect("a name");
+        run.platform.delete(name).await.unwrap_or_else(|e| panic!("{name} cannot be deleted: {e}"));
+    }
+    until_none(PATIENCE, async || {
+        let mut found = run.look().await;
+        found.extend(run.platform.servers().await.expect("servers").iter().map(|s| format!("{s}")));
+        found
+    })
+    .await;
+    eprintln!("all gone after {:?}", since.elapsed());
+    for path in ["disks?limit=0&scope=system", "disks?limit=0&scope=system&pending_delete=true"] {
+        assert_eq!(run.platform.get(path).await.expect("disks")["total"].as_u64().unwrap_or(0), 0);
+    }
+    assert_eq!(sim::guests(&run.state).expect("hosts"), Vec::<String>::new());
+}
