@@ -1,6 +1,6 @@
 //! From a method and a path to an operation (spec 01 §1). About a dozen shapes serve every kind.
 
-use crate::{ActionFact, Engine, Kind, Map, Params, Reply, body, create, delete, engine::Op, list, show, standard, update};
+use crate::{ActionFact, Engine, Kind, Map, Params, Reply, body, create, delete, engine::Op, list, metadatas, show, standard, update};
 use base::{Ctx, Json, Result, Row, Scope, err};
 use store::Cond;
 
@@ -31,12 +31,15 @@ impl Answer {
 impl Engine {
     /// Whether a path is one of this engine's, by its first segment.
     pub fn serves(&self, path: &[String]) -> bool {
-        path.first().is_some_and(|first| self.kind(first).is_some())
+        path.first().is_some_and(|first| first == metadatas::PLURAL || self.kind(first).is_some())
     }
 
     /// Carries out one request. `path` is without the service's prefix, each segment percent-decoded.
     pub async fn handle(&self, ctx: &Ctx, method: Method, path: &[String], params: &Params, body: Option<Json>) -> Result<Answer> {
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+        if let (Method::Get | Method::Head, Some((&metadatas::PLURAL, rest))) = (method, segments.split_first()) {
+            return metadatas::get(self, ctx, rest, params).await;
+        }
         let Some(kind) = segments.first().and_then(|s| self.kind(s)) else {
             return Err(err!(NotFound, "no resource {} here", segments.first().unwrap_or(&"")));
         };

@@ -5,7 +5,7 @@ use base::{Field, Flags, Json, Scope, Value};
 use store::{Cond, Match, Op};
 
 /// Fields a client may filter on at a scope.
-fn usable(field: &Field, scope: Scope) -> bool {
+pub(crate) fn usable(field: &Field, scope: Scope) -> bool {
     let needs = if field.flags.has(Flags::ADMIN) {
         Scope::System
     } else if field.flags.has(Flags::DOMAIN) {
@@ -59,16 +59,19 @@ fn search(kind: &Kind, texts: &[String], scope: Scope) -> Cond {
 }
 
 fn filters(kind: &Kind, params: &Params, scope: Scope) -> Cond {
-    let mut conds = params.all("filter").into_iter().filter_map(|text| {
-        let (name, op, args) = parse(&text)?;
-        let field = kind.facts.field(name).filter(|f| usable(f, scope))?;
-        operator(field, op, &args)
-    });
+    let mut conds = params.all("filter").into_iter().filter_map(|text| one(kind, &text, scope));
     if params.flag("filter_any") == Some(true) {
         conds.reduce(Cond::or).unwrap_or(Cond::True)
     } else {
         conds.by_ref().fold(Cond::True, Cond::and)
     }
+}
+
+/// One `field.op(args)`; `None` when it is none, or about a column that is not there.
+pub(crate) fn one(kind: &Kind, text: &str, scope: Scope) -> Option<Cond> {
+    let (name, op, args) = parse(text)?;
+    let field = kind.facts.field(name).filter(|f| usable(f, scope))?;
+    operator(field, op, &args)
 }
 
 /// `@name=x`, `@name__contains=x`; a leading `i` of the operator is what the database does anyway.

@@ -6,7 +6,7 @@ use crate::{
 };
 use serde_json::json;
 
-crate::world::on_both!(a_page_costs_the_same_whatever_its_length, paging_filters_and_projection, tags);
+crate::world::on_both!(a_page_costs_the_same_whatever_its_length, paging_filters_and_projection, rows_with_a_matching_row_elsewhere, tags);
 
 async fn a_page_costs_the_same_whatever_its_length(world: World) {
     let _host = world.host("h1", How::Obedient).await;
@@ -77,6 +77,27 @@ async fn paging_filters_and_projection(world: World) {
     assert_eq!(empty, json!({"disks": []}), "an empty list is only its key");
 }
 
+async fn rows_with_a_matching_row_elsewhere(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    for name in ["one", "two"] {
+        world.post("servers", server(name)).await.unwrap();
+        world.reach(name, &["running", "ready"]).await;
+    }
+    let nics = world.get("guestnetworks?order_by=created_at").await.unwrap();
+    let (nic, names) = (&nics["guestnetworks"][0], async |filter: &str| {
+        let found = world.get(&format!("servers?joint_filter={filter}")).await.unwrap();
+        found["servers"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    });
+    let (address, server) = (nic["ip_addr"].as_str().unwrap(), nic["guest_id"].as_str().unwrap());
+    let of = world.get(&format!("servers/{server}")).await.unwrap()["server"]["name"].as_str().unwrap().to_string();
+    assert_eq!(names(&format!("guestnetworks.guest_id(id).ip_addr.equals({address})")).await, [of.clone()]);
+    assert_eq!(names(&format!("guestnetworks_tbl.guest_id(id).ip_addr.in(\"{address}\")&name={of}")).await, [of]);
+    assert!(names("guestnetworks.guest_id(id).ip_addr.equals(203.0.113.9)").await.is_empty());
+    // What is no filter is passed over, as with `filter`; what is hidden cannot be asked for.
+    assert_eq!(names("nowhere.guest_id(id).ip_addr.equals(x)").await.len(), 2);
+    assert_eq!(names("servers.id(id).login_secret.startswith(a)").await.len(), 2);
+}
+
 async fn tags(world: World) {
     for name in ["a", "b"] {
         world.post("serverskus", json!({"serversku": {"name": name, "cpu_core_count": 1, "memory_size_mb": 1024}})).await.unwrap();
@@ -91,5 +112,16 @@ async fn tags(world: World) {
     assert_eq!(found["serverskus"][0]["name"], "b");
     world.post("serverskus/a/set-user-metadata", json!({"env": "dev"})).await.unwrap();
     assert_eq!(world.get("serverskus/a/metadata").await.unwrap()["serversku"], json!({"user:env": "dev"}));
+    let all = world.get("metadatas?key=user:env&limit=1").await.unwrap();
+    assert_eq!((&all["total"], &all["limit"], all["metadatas"].as_array().unwrap().len()), (&json!(2), &json!(1), 1), "{all}");
+    let one = world.get("metadatas?resources=serversku&value=test").await.unwrap();
+    let id = one["metadatas"][0]["obj_id"].as_str().unwrap_or_default();
+    assert_eq!(
+        one["metadatas"],
+        json!([{"id": format!("serversku::{id}"), "obj_type": "serversku", "obj_id": id, "key": "user:env", "value": "test"}])
+    );
+    assert!(world.get("metadatas?resources=server").await.unwrap()["metadatas"].as_array().unwrap().is_empty());
+    let counted = world.get("metadatas/tag-value-pairs?key_only=true").await.unwrap();
+    assert_eq!(counted["metadatas"]["data"], json!([{"key": "user:env", "count": 2}]));
     assert!(world.post("serverskus/a/metadata", json!({"__hidden": "1"})).await.is_err_and(|e| e.class().http() == 403));
 }
