@@ -22,7 +22,7 @@ pub struct Keypair {
     /// One line as in `authorized_keys`; left out, a pair is made and its private half can be fetched once.
     #[field(create)]
     pub public_key: String,
-    /// The private half until it was fetched.
+    /// The private half until it was fetched, sealed.
     #[field(hidden)]
     pub private_key: String,
     /// When the private half was fetched.

@@ -123,7 +123,7 @@ pub struct Server {
     /// What the client asked for, as understood.
     #[field(hidden)]
     pub create_params: Json,
-    /// Password put into it.
+    /// Password put into it, sealed.
     #[field(hidden)]
     pub login_secret: String,
     /// What its host should make true: `on` or `off`.

@@ -24,7 +24,6 @@ mod passwords;
 pub mod remote;
 mod revoke;
 mod rules;
-mod seal;
 mod serve;
 mod state;
 

@@ -1,8 +1,9 @@
 //! What every part of the service shares.
 
-use crate::{config::Config, directory::Directory, keys::Keys, rules::Rules, seal::Seal};
+use crate::{config::Config, directory::Directory, keys::Keys, rules::Rules};
 use api_identity::CatalogService;
 use arc_swap::ArcSwap;
+use auth::Seal;
 use auth::Verifier;
 use base::{Clock, Result};
 use std::{
@@ -36,7 +37,7 @@ const REMEMBERED: usize = 20_000;
 
 impl State {
     pub fn new(config: Config, db: Db, clock: Clock) -> Result<State> {
-        let seal = Seal::new(&config.secret_key)?;
+        let seal = Seal::new(config.secret_key.expose(), "identity")?;
         let rules = Rules::new(clock.clone(), config.own_rules.clone());
         let cores = std::thread::available_parallelism().map_or(2, |n| n.get());
         Ok(State {

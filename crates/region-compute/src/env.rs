@@ -49,4 +49,6 @@ pub struct Compute {
     pub images: Arc<dyn Images>,
     pub scheduler: Arc<Scheduler>,
     pub settings: Settings,
+    /// What passwords lie in the database under.
+    pub seal: Arc<auth::Seal>,
 }

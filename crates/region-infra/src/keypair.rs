@@ -2,14 +2,18 @@
 
 use crate::{rsa, shared};
 use api_compute::Keypair;
+use auth::Seal;
 use base::{Error, Kind as Cell, Result, Row, err};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use resource::{ActionFact, BoxFuture, Hooks, Kind, Map, Naming, Op, Page, Reply};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::json;
+use std::sync::Arc;
 use store::{Cond, Pick, Read, Select, work};
 
-struct KeypairHooks;
+struct KeypairHooks {
+    seal: Arc<Seal>,
+}
 
 impl Hooks for KeypairHooks {
     fn create<'a>(&'a self, _op: &'a Op<'a>, _body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
@@ -29,7 +33,7 @@ impl Hooks for KeypairHooks {
                     other => return Err(err!(InputParameter, "scheme: {} is not one of {}", other, "RSA, ED25519")),
                 };
                 row.set("public_key", public);
-                row.set("private_key", private);
+                row.set("private_key", self.seal.close(&private)?);
             } else {
                 row.set("public_key", given);
             }
@@ -54,7 +58,8 @@ impl Hooks for KeypairHooks {
             for i in 0..page.rows.len() {
                 let n = linked.iter().find(|r| r[0].as_str() == page.rows[i].id()).and_then(|r| r[1].as_int()).unwrap_or(0);
                 page.add(i, "linked_guest_count", n);
-                let length = page.rows[i].text("private_key").len();
+                let sealed = page.rows[i].text("private_key");
+                let length = if sealed.is_empty() { 0 } else { self.seal.open(sealed)?.len() };
                 page.add(i, "private_key_len", length);
                 if page.rows[i].text("owner_id") == op.ctx.caller.user_id {
                     page.add(i, "owner_name", op.ctx.caller.user.clone());
@@ -152,7 +157,7 @@ fn read(line: &str) -> Result<(&'static str, String)> {
 }
 
 /// `GET /keypairs/{id}/privatekey`: once.
-fn private_key<'a>(_: &'a KeypairHooks, op: &'a Op<'a>, row: Row, _body: Map) -> BoxFuture<'a, Result<Reply>> {
+fn private_key<'a>(hooks: &'a KeypairHooks, op: &'a Op<'a>, row: Row, _body: Map) -> BoxFuture<'a, Result<Reply>> {
     Box::pin(async move {
         let key = row.text("private_key").to_string();
         if key.is_empty() {
@@ -162,6 +167,7 @@ fn private_key<'a>(_: &'a KeypairHooks, op: &'a Op<'a>, row: Row, _body: Map) ->
                 row.name()
             ));
         }
+        let key = hooks.seal.open(&key)?;
         let row = &row;
         op.engine
             .db
@@ -179,10 +185,10 @@ fn private_key<'a>(_: &'a KeypairHooks, op: &'a Op<'a>, row: Row, _body: Map) ->
     })
 }
 
-pub(crate) fn kind() -> Kind {
+pub(crate) fn kind(seal: &Arc<Seal>) -> Kind {
     const TAKE: ActionFact =
         ActionFact { name: "privatekey", doc: "The private half of a pair made here; it can be fetched once.", inputs: &[] };
-    Kind::new::<Keypair, _>(&shared(KeypairHooks)).naming(Naming::Owner).spec(TAKE, private_key).done()
+    Kind::new::<Keypair, _>(&shared(KeypairHooks { seal: seal.clone() })).naming(Naming::Owner).spec(TAKE, private_key).done()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use resource::Kind;
 use std::sync::Arc;
 
 /// The kinds of this link.
-pub fn kinds(bounds: &Bounds) -> Vec<Kind> {
+pub fn kinds(bounds: &Bounds, seal: &Arc<auth::Seal>) -> Vec<Kind> {
     vec![
         infra::cloudregion(),
         infra::zone(),
@@ -28,7 +28,7 @@ pub fn kinds(bounds: &Bounds) -> Vec<Kind> {
         storage::kind(bounds),
         storage::cache(),
         sku::kind(),
-        keypair::kind(),
+        keypair::kind(seal),
     ]
 }
 

@@ -36,6 +36,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Options of every resource engine.
     pub options: resource::Options,
+    /// Under which secrets lie in the database.
+    pub seal: Arc<auth::Seal>,
     /// Names this process among those that work on the same database.
     pub node: String,
 }
@@ -85,13 +87,13 @@ pub async fn migrate(db: &Db) -> Result<()> {
 impl Region {
     /// Brings the tables up to date and builds the service.
     pub async fn build(parts: Parts) -> Result<Arc<Region>> {
-        let Parts { db, clock, gate, owners, images, settings, options, node } = parts;
+        let Parts { db, clock, gate, owners, images, settings, options, seal, node } = parts;
         migrate(&db).await?;
         seed::builtins(&db).await?;
         let scheduler = Arc::new(Scheduler::start(db.clone()).await?);
         let (bounds, dns) = (settings.bounds.clone(), settings.dns.clone());
-        let env = Arc::new(Compute { images: images.clone(), scheduler: scheduler.clone(), settings });
-        let mut kinds = region_infra::kinds(&bounds);
+        let env = Arc::new(Compute { images: images.clone(), scheduler: scheduler.clone(), settings, seal: seal.clone() });
+        let mut kinds = region_infra::kinds(&bounds, &seal);
         kinds.extend(region_network::kinds(&dns));
         kinds.extend(region_compute::kinds(&env));
         kinds.extend(jobs::kinds());

@@ -34,6 +34,7 @@ async fn the_document_is_the_one_in_the_tree() {
         owners: Arc::new(FixedOwners::default()),
         images: Arc::new(Nobody),
         settings: Settings::default(),
+        seal: Arc::new(auth::Seal::new(&"11".repeat(32), "compute").expect("a key")),
         options: resource::Options::default(),
         node: "test".into(),
     };

@@ -107,6 +107,7 @@ impl Frame {
             owners,
             images,
             settings,
+            seal: Arc::new(auth::Seal::new(self.secret_key()?.expose(), "compute")?),
             options: resource::Options { version: telemetry::version().to_string(), ..resource::Options::default() },
             node: node.into(),
         };

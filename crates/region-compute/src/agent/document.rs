@@ -62,9 +62,10 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
             let server = Server::from_row(row);
             let disks = ties.iter().filter(|t| t.guest_id == server.meta.id).map(link).collect();
             let nics = nics.iter().filter(|n| n.guest_id == server.meta.id).map(|n| nic(n, &server)).collect();
-            guest(server, disks, nics, &keys)
+            let password = if server.login_secret.is_empty() { String::new() } else { env.seal.open(&server.login_secret)? };
+            Ok(guest(server, disks, nics, &keys, password))
         })
-        .collect();
+        .collect::<Result<_>>()?;
     guests.sort_by(|a, b| a.id.cmp(&b.id));
     let mut networks: Vec<NetworkSpec> = networks.iter().map(|n| network(n, &wires, env)).collect::<Result<_>>()?;
     networks.sort_by(|a, b| a.id.cmp(&b.id));
@@ -104,7 +105,7 @@ fn nic(n: &GuestNetwork, server: &Server) -> GuestNic {
     }
 }
 
-fn guest(server: Server, disks: Vec<DiskLink>, nics: Vec<GuestNic>, keys: &HashMap<String, String>) -> GuestSpec {
+fn guest(server: Server, disks: Vec<DiskLink>, nics: Vec<GuestNic>, keys: &HashMap<String, String>, password: String) -> GuestSpec {
     let plan = |key: &str| server.create_params.get(key).and_then(Json::as_str).unwrap_or_default().to_string();
     GuestSpec {
         generation: server.generation,
@@ -122,7 +123,7 @@ fn guest(server: Server, disks: Vec<DiskLink>, nics: Vec<GuestNic>, keys: &HashM
             project_id: server.owned.tenant_id.clone(),
             ssh_keys: keys.get(&server.keypair_id).cloned().into_iter().collect(),
             login_account: server.login_account.clone(),
-            password: server.login_secret.clone(),
+            password,
             user_data: plan("user_data"),
             ..GuestMeta::default()
         },

@@ -45,7 +45,7 @@ pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut
     check_words(row)?;
     let disks = disks(env, op, body, row).await?;
     let nics = nics(op, body).await?;
-    credentials(body, row)?;
+    credentials(env, body, row)?;
     let user_data = user_data(body)?.unwrap_or_default();
     if row.text("hostname").chars().any(|c| !(c.is_ascii_alphanumeric() || c == '-' || c == '.')) || row.text("hostname").len() > 60 {
         return Err(err!(InputParameter, "hostname: {} may have letters, digits, - and . only, at most 60", row.text("hostname")));
@@ -283,7 +283,7 @@ async fn prefer(op: &Op<'_>, body: &Map, kind: &str, names: &[&str]) -> Result<S
 }
 
 /// The account and password the guest is given.
-pub(super) fn credentials(body: &Map, row: &mut Row) -> Result<()> {
+pub(super) fn credentials(env: &Compute, body: &Map, row: &mut Row) -> Result<()> {
     if row.text("login_account").is_empty() {
         row.set("login_account", if row.text("os_type") == "Windows" { "Administrator" } else { "root" });
     }
@@ -301,7 +301,7 @@ pub(super) fn credentials(body: &Map, row: &mut Row) -> Result<()> {
     if password.chars().any(char::is_control) || password.len() > 128 {
         return Err(err!(InputParameter, "password: at most {} characters without control characters", 128));
     }
-    row.set("login_secret", password);
+    row.set("login_secret", env.seal.close(&password)?);
     Ok(())
 }
 

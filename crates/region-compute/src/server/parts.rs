@@ -372,7 +372,7 @@ fn rebuild_root<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map)
         if let Some(account) = resource::text(&body, &["login_account"]) {
             new.set("login_account", account);
         }
-        input::credentials(&body, &mut new)?;
+        input::credentials(&hooks.env, &body, &mut new)?;
         let key = match resource::text(&body, &["keypair_id", "keypair"]) {
             Some(which) => op.engine.resolve(op.ctx, "keypair", &which).await?.id().to_string(),
             None => String::new(),

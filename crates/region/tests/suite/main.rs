@@ -8,6 +8,7 @@ mod pages;
 mod parts;
 mod placement;
 mod replay;
+mod secrets;
 mod sharing;
 mod tasks;
 mod world;

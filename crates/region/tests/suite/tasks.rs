@@ -6,9 +6,9 @@
 use crate::world::{self, How, World, obey};
 use api_compute::{Disk, GuestDisk, GuestNetwork, Network, Server, Storage};
 use base::{Clock, Facts, Resource, Result};
+use region_compute::Compute;
 use region_compute::agent::{Agents, HostId};
 use region_compute::task::{self as tasks, plan};
-use region_compute::{Compute, Settings};
 use scheduler::Scheduler;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -56,7 +56,7 @@ fn kit(before: Before, task: fn(&Found) -> NewTask) -> Kit {
 
 async fn compute(db: &Db) -> Arc<Compute> {
     let scheduler = Arc::new(Scheduler::start(db.clone()).await.expect("a scheduler"));
-    Arc::new(Compute { images: world::images(), scheduler, settings: Settings { ..world::settings() } })
+    Arc::new(Compute { images: world::images(), scheduler, settings: world::settings(), seal: world::seal() })
 }
 
 /// Lets the host do what it is told, and the tasks that are there run, until there is one row with this status and nothing goes on.

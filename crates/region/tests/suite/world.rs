@@ -98,6 +98,10 @@ pub fn images() -> Arc<dyn Images> {
     Arc::new(Shelf)
 }
 
+pub fn seal() -> Arc<auth::Seal> {
+    Arc::new(auth::Seal::new(&"11".repeat(32), "compute").expect("a key"))
+}
+
 pub fn settings() -> Settings {
     Settings { root_minimum: 1024, dns: vec!["10.1.0.53".into()], ..Settings::default() }
 }
@@ -150,6 +154,7 @@ impl World {
             owners: Arc::new(FixedOwners(["system", "red", "blue"].map(owner).to_vec())),
             images: images(),
             settings: settings(),
+            seal: seal(),
             options: resource::Options::default(),
             node: "test".into(),
         };
