@@ -1,0 +1,275 @@
+//! The services as processes of their own, on one PostgreSQL, and the whole over TLS.
+
+use serde_json::Value as Json;
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Generous: the machine may be busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PASSWORD: &str = "Correct-horse-9";
+
+fn wolke(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wolke"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", dir).stdin(Stdio::null());
+    command
+}
+
+/// A process that ends with its test.
+struct Running(Child);
+
+impl Running {
+    fn kill(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct Site {
+    dir: tempfile::TempDir,
+    ports: [u16; 5],
+}
+
+impl Site {
+    /// Free ports and a configuration for all.
+    async fn new() -> Site {
+        let dir = tempfile::tempdir().expect("a directory");
+        let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().expect("an address").port()).collect();
+        let ports: [u16; 5] = ports.try_into().expect("five");
+        let database = store::testing::postgres_urls(&["identity", "image", "compute"]).await;
+        let mut text = format!(
+            "database = '{database}'\nsecret_key = '{}'\n[identity]\nurl = 'http://127.0.0.1:{}/v3'\nuser = 'platform'\npassword = '{PASSWORD}'\n\
+             [keystone]\nbootstrap_admin_user_password = '{PASSWORD}'\n",
+            "5a".repeat(32),
+            ports[0]
+        );
+        let services = [
+            ("keystone", "identity", ports[0], "/v3"),
+            ("region2", "compute_v2", ports[1], ""),
+            ("glance", "image", ports[2], "/v1"),
+            ("scheduler", "scheduler", ports[3], ""),
+        ];
+        for (name, kind, port, path) in services {
+            let url = format!("http://127.0.0.1:{port}{path}");
+            text += &format!(
+                "[[keystone.services]]\nname = '{name}'\ntype = '{kind}'\npublic_url = '{url}'\ninternal_url = '{url}'\naccount = 'platform'\naccount_password = '{PASSWORD}'\n"
+            );
+        }
+        std::fs::write(dir.path().join("wolke.toml"), text).expect("written");
+        Site { dir, ports }
+    }
+
+    fn start(&self, service: &str, port: u16) -> Running {
+        let name = format!("{service}-{port}");
+        let log = std::fs::File::create(self.dir.path().join(format!("{name}.log"))).expect("a log");
+        let mut command = wolke(self.dir.path());
+        command.arg(service).arg("--config").arg(self.dir.path().join("wolke.toml"));
+        command.arg("--data").arg(self.dir.path().join(&name)).args(["--listen", &format!("127.0.0.1:{port}")]);
+        Running(command.stdout(log.try_clone().expect("a log")).stderr(log).spawn().expect("wolke starts"))
+    }
+
+    fn log(&self) -> String {
+        let mut all = String::new();
+        for entry in std::fs::read_dir(self.dir.path()).expect("a directory").flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|e| e == "log") {
+                all += &format!("--- {}\n{}", path.display(), std::fs::read_to_string(&path).unwrap_or_default());
+            }
+        }
+        all
+    }
+
+    fn run(&self, env: &[(&str, &str)], line: &str) -> Output {
+        let mut command = wolke(self.dir.path());
+        command
+            .env("OS_AUTH_URL", format!("http://127.0.0.1:{}/v3", self.ports[0]))
+            .envs([("OS_USERNAME", "sysadmin"), ("OS_PASSWORD", PASSWORD), ("OS_PROJECT_NAME", "system")])
+            .envs(env.iter().copied())
+            .current_dir(self.dir.path())
+            .args(line.split(' '));
+        command.output().expect("wolke runs")
+    }
+
+    /// Repeats a command until it succeeds and its answer is as wanted.
+    fn until(&self, line: &str, fits: impl Fn(&Json) -> bool) -> Json {
+        let started = Instant::now();
+        loop {
+            let out = self.run(&[], &format!("{line} -o json"));
+            let answer: Json = serde_json::from_slice(&out.stdout).unwrap_or_default();
+            if out.status.success() && fits(&answer) {
+                return answer;
+            }
+            let said = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert!(started.elapsed() < PATIENCE, "{line}: {answer} {said}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+#[tokio::test]
+async fn platform_of_one_process_for_each_service() {
+    let site = Site::new().await;
+    let [identity, compute, image, placement, second] = site.ports;
+    // In the wrong order: each waits for whom it needs.
+    let _region = site.start("region", compute);
+    let mut glance = site.start("glance", image);
+    let mut keystone = site.start("keystone", identity);
+    let _scheduler = site.start("scheduler", placement);
+    site.until("whoami", |who| who["user"] == "sysadmin");
+
+    std::fs::write(site.dir.path().join("disk.raw"), vec![7u8; 1 << 20]).expect("a file");
+    site.until("image list", |_| true);
+    let out = site.run(&[], "image create blob --file disk.raw --format raw");
+    assert!(out.status.success(), "{}\n{}", String::from_utf8_lossy(&out.stderr), site.log());
+    site.until("image show blob", |i| i["status"] == "active");
+
+    // The region asks the image service in the caller's name: what the caller may not see is not there.
+    site.until("zone list", |_| true);
+    let unknown = site.run(&[], "server create web --image nope --cpu 1 --memory 256");
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("image nope not found"), "{}", String::from_utf8_lossy(&unknown.stderr));
+    for line in
+        ["project create other", "user create ann --set password=Correct-horse-9", "project join other --users ann --roles project_owner"]
+    {
+        let out = site.run(&[], line);
+        assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+    let ann = [("OS_USERNAME", "ann"), ("OS_PROJECT_NAME", "other")];
+    let started = Instant::now();
+    loop {
+        let hidden = site.run(&ann, "server create web --image blob --cpu 1 --memory 256");
+        let said = String::from_utf8_lossy(&hidden.stderr).into_owned();
+        assert!(!hidden.status.success());
+        // Her role may still be on its way to the other processes.
+        if said.contains("image blob not found") {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "{said}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    // A second region on the same database sees what the first made; without the identity service both go on.
+    let token = token_of(&site);
+    let _twin = site.start("region", second);
+    let made = site.run(&[], "serversku create tiny --cpu-core-count 1 --memory-size-mb 512");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let client = http::Client::new(http::ClientOptions::default()).expect("a client");
+    let ask = async |port: u16, path: &str| -> Json {
+        let started = Instant::now();
+        loop {
+            match client.get(&format!("http://127.0.0.1:{port}{path}")).token(&token).send().await {
+                Ok(answer) => return answer.json().await.expect("JSON"),
+                Err(e) => assert!(started.elapsed() < PATIENCE, "{e}\n{}", site.log()),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    assert_eq!(ask(second, "/serverskus?search=tiny").await["total"], 1);
+    keystone.kill();
+    assert_eq!(ask(compute, "/serverskus?search=tiny").await["total"], 1);
+    assert_eq!(ask(second, "/serverskus?search=tiny").await["total"], 1);
+    let placed = client
+        .post(&format!("http://127.0.0.1:{placement}/scheduler/test"))
+        .token(&token)
+        .json(&serde_json::json!({"vcpu_count": 1, "vmem_size": 64, "disks": [], "nets": []}))
+        .send_any()
+        .await
+        .expect("an answer");
+    assert!(placed.status < 500, "{}", placed.status);
+
+    // Without images a look-up says so, quickly, and works again with them.
+    let _keystone = site.start("keystone", identity);
+    site.until("whoami", |_| true);
+    glance.kill();
+    let away = site.run(&[], "server create web --image blob --cpu 1 --memory 256");
+    assert_eq!(away.status.code(), Some(1), "{}", String::from_utf8_lossy(&away.stderr));
+    let _glance = site.start("glance", image);
+    site.until("image list", |all| all.as_array().is_some_and(|a| a.len() == 1));
+}
+
+fn token_of(site: &Site) -> String {
+    let runtime = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                let body = serde_json::json!({"auth": {"identity": {"methods": ["password"],
+                    "password": {"user": {"name": "sysadmin", "password": PASSWORD, "domain": {"name": "Default"}}}},
+                    "scope": {"project": {"name": "system", "domain": {"name": "Default"}}}}});
+                let run = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                run.block_on(async {
+                    let client = http::Client::new(http::ClientOptions::default()).expect("a client");
+                    let url = format!("http://127.0.0.1:{}/v3/auth/tokens", site.ports[0]);
+                    let answer = client.post(&url).json(&body).send().await.expect("a token");
+                    answer.header("x-subject-token").expect("a token").to_string()
+                })
+            })
+            .join()
+    });
+    runtime.expect("a token")
+}
+
+#[test]
+fn over_tls_when_others_could_listen() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = std::fs::File::create(dir.path().join("log")).expect("a log");
+    let mut command = wolke(dir.path());
+    command.args(["up", "--no-host", "--listen", "0.0.0.0:0", "--data"]).arg(dir.path().join("data"));
+    let mut up = Running(command.stdout(log.try_clone().expect("a log")).stderr(log).spawn().expect("wolke starts"));
+    let run = |line: &str, env: &[(&str, &str)]| {
+        let mut command = wolke(dir.path());
+        command.env("WOLKE_DATA", dir.path().join("data")).envs(env.iter().copied()).args(line.split(' '));
+        command.output().expect("wolke runs")
+    };
+    let started = Instant::now();
+    while !run("whoami", &[]).status.success() {
+        assert!(
+            up.0.try_wait().expect("a child").is_none() && started.elapsed() < PATIENCE,
+            "{}",
+            std::fs::read_to_string(dir.path().join("log")).unwrap_or_default()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let profile: Json =
+        serde_json::from_str(&std::fs::read_to_string(dir.path().join("data/admin.json")).expect("a profile")).expect("JSON");
+    let url = profile["auth_url"].as_str().expect("a URL");
+    assert!(url.starts_with("https://") && !url.contains("0.0.0.0"), "{url}");
+    assert!(profile["ca_file"].as_str().is_some_and(|f| f.ends_with("ca.pem")));
+    let made = run("host-token create", &[]);
+    assert!(
+        String::from_utf8_lossy(&made.stdout).contains("--region https://")
+            && String::from_utf8_lossy(&made.stdout).contains("--ca ca.pem")
+    );
+    // Who does not know the CA is not talked into trusting it.
+    let password = profile["password"].as_str().expect("a password");
+    let stranger = [("OS_AUTH_URL", url), ("OS_USERNAME", "sysadmin"), ("OS_PASSWORD", password), ("OS_PROJECT_NAME", "system")];
+    let said = run("whoami", &stranger);
+    assert!(
+        !said.status.success() && String::from_utf8_lossy(&said.stderr).contains("ertificate"),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+}
+
+#[test]
+fn half_a_configuration_says_what_is_missing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = |words: &[&str]| {
+        let out =
+            wolke(dir.path()).args(words).args(["--data", &dir.path().join("d").display().to_string(), "--listen", "127.0.0.1:0"]).output();
+        let out = out.expect("wolke runs");
+        assert!(!out.status.success());
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    assert!(said(&["glance"]).contains("identity.url must be set"));
+    assert!(said(&["keystone", "--database", "postgres://x@127.0.0.1:1/wolke_{service}"]).contains("secret_key must be set"));
+    assert!(said(&["keystone", "--set", "keystone.pasword_minimal_length=3"]).contains("pasword_minimal_length"));
+    assert!(said(&["up", "--set", "secret_key=abc"]).contains("64 hex digits"));
+}
