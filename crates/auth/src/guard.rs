@@ -63,7 +63,7 @@ impl Guard {
         match self.verifier.verify(token) {
             Ok(claims) => Identified { caller: claims.caller.clone(), claims: Some(claims), refused: None },
             Err(why) => {
-                tracing::debug!(%why, "token refused");
+                tracing::info!(%why, "token refused");
                 Identified::guest(Some(why))
             }
         }
@@ -75,6 +75,106 @@ mod tests {
     use super::*;
     use crate::token::{KeyRing, SigningKey};
     use base::Clock;
+
+    /// Counts what is logged.
+    struct Lines(Arc<std::sync::atomic::AtomicUsize>);
+
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, meta: &tracing::Metadata<'_>) -> bool {
+            *meta.level() <= tracing::Level::INFO
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn whatever_is_forged_is_a_guest_and_leaves_a_line() {
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as B64};
+        let clock = Clock::manual(base::Timestamp::parse("2026-02-03T04:05:06Z").unwrap());
+        let key = SigningKey::from_seed(&[1; 32]).unwrap();
+        let stranger = SigningKey::from_seed(&[2; 32]).unwrap();
+        let guard = Guard::new(Arc::new(Verifier::new(KeyRing::new().with(&key), 100, clock.clone())));
+        let caller = Arc::new(Caller { user_id: "u".into(), ..Caller::default() });
+        let claims = Claims { caller, issued: clock.now(), expires: clock.now().plus_secs(60), ..Claims::default() };
+        let token = claims.sign(&key).unwrap();
+        let parts: Vec<&str> = token.split('.').collect();
+        let (id, payload) = (parts[0], parts[1]);
+
+        let mut forged: Vec<String> = Vec::new();
+        // Another issuer, under its own name and under ours.
+        let other = claims.sign(&stranger).unwrap();
+        forged.push(other.clone());
+        forged.push(other.replacen(stranger.id(), key.id(), 1));
+        // Expired, and from the future.
+        forged
+            .push(Claims { issued: clock.now().plus_secs(-90), expires: clock.now().plus_secs(-30), ..claims.clone() }.sign(&key).unwrap());
+        forged
+            .push(Claims { issued: clock.now().plus_secs(900), expires: clock.now().plus_secs(990), ..claims.clone() }.sign(&key).unwrap());
+        // No algorithm, none at all, and the public key as the secret of another one.
+        let none = B64.encode(br#"{"alg":"none","typ":"JWT"}"#);
+        let hs256 = B64.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
+        forged.extend([
+            format!("{none}.{payload}."),
+            format!("{id}.{payload}."),
+            format!("{id}.{payload}"),
+            format!(".{payload}.{}", parts[2]),
+        ]);
+        let hmac = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &B64.decode(key.public()).unwrap_or_default());
+        for head in [hs256.as_str(), id] {
+            let body = format!("{head}.{payload}");
+            for text in [body.clone(), format!("wolke-token:{body}")] {
+                forged.push(format!("{body}.{}", B64.encode(ring::hmac::sign(&hmac, text.as_bytes()))));
+            }
+        }
+        // Another payload under the old signature.
+        let grand = B64.encode(String::from_utf8(B64.decode(payload).unwrap()).unwrap().replace("\"u\"", "\"v\""));
+        forged.push(format!("{id}.{grand}.{}", parts[2]));
+        // Ten thousand mutations: bits, characters taken, put in, moved.
+        let mut state = 7u64;
+        let mut random = |n: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % n
+        };
+        while forged.len() < 10_050 {
+            let mut bytes = token.clone().into_bytes();
+            for _ in 0..=random(3) {
+                let at = random(bytes.len());
+                match random(4) {
+                    0 => bytes[at] = b"abcXYZ019-_.="[random(13)],
+                    1 => drop(bytes.remove(at)),
+                    2 => bytes.insert(at, b"abcXYZ019-_.="[random(13)]),
+                    _ => {
+                        let with = random(bytes.len());
+                        bytes.swap(at, with);
+                    }
+                }
+            }
+            let text = String::from_utf8(bytes).expect("ASCII");
+            if text != token {
+                forged.push(text);
+            }
+        }
+        let lines = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        tracing::subscriber::with_default(Lines(lines.clone()), || {
+            for text in &forged {
+                let mut headers = HeaderMap::new();
+                headers.insert("x-auth-token", text.parse().unwrap());
+                let who = guard.identify(&headers);
+                assert!(who.caller.is_guest() && who.claims.is_none() && who.refused.is_some(), "{text}");
+                assert_eq!(who.required().unwrap_err().class().http(), 401);
+            }
+            assert_eq!(guard.check(&token).caller.user_id, "u");
+        });
+        assert_eq!(lines.load(std::sync::atomic::Ordering::Relaxed), forged.len(), "a line for each, none for the real one");
+    }
 
     #[test]
     fn where_a_token_may_stand() {

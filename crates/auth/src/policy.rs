@@ -268,7 +268,51 @@ mod tests {
         prop::collection::vec("[abc]", 3..6)
     }
 
+    /// A document with a deny put where there was nothing, or in the place of what there was.
+    fn with_deny(document: &Json, path: &[String]) -> Json {
+        let Some((first, rest)) = path.split_first() else { return json!("deny") };
+        let mut map = document.as_object().cloned().unwrap_or_default();
+        // A word that held for everything goes on doing so beside the new key.
+        if let Json::String(word) = document {
+            map.insert("*".into(), json!(word));
+        }
+        let below = map.get(first).cloned().unwrap_or_else(|| json!({}));
+        map.insert(first.clone(), with_deny(&below, rest));
+        Json::Object(map)
+    }
+
+    fn document() -> impl Strategy<Value = Json> {
+        let word = prop_oneof![Just(json!("allow")), Just(json!("deny"))];
+        word.prop_recursive(5, 16, 3, |inner| {
+            prop::collection::btree_map("[ab*]", inner, 1..3).prop_map(|m| Json::Object(m.into_iter().collect()))
+        })
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        /// The same in documents as people write them, across the policies of a caller, at every scope.
+        #[test]
+        fn a_deny_in_a_document_never_widens(
+            documents in prop::collection::vec((document(), 0..4usize), 1..4),
+            at in any::<usize>(), path in prop::collection::vec("[ab*]", 1..5), request in request()
+        ) {
+            let scopes = [base::Scope::User, base::Scope::Project, base::Scope::Domain, base::Scope::System];
+            let set = |documents: &[(Json, usize)]| {
+                let one = |(d, s): &(Json, usize)| (scopes[*s], std::sync::Arc::new(Policy::parse("p", d).unwrap()));
+                PolicySet::new(documents.iter().map(one))
+            };
+            let mut more = documents.clone();
+            let at = at % more.len();
+            more[at].0 = with_deny(&more[at].0, &path);
+            let parts: Vec<&str> = request.iter().map(String::as_str).collect();
+            let (before, after) = (set(&documents), set(&more));
+            for scope in scopes {
+                let ask = |set: &PolicySet| set.allows_plain(scope, parts[0], parts[1], parts[2], &parts[3..]);
+                prop_assert!(ask(&before) || !ask(&after), "{scope:?} {documents:?} {more:?}");
+            }
+        }
+
         #[test]
         fn adding_a_deny_never_widens(rules in prop::collection::vec(rule(), 0..8), deny in rule(), at in any::<usize>(), request in request()) {
             let parts: Vec<&str> = request.iter().map(String::as_str).collect();

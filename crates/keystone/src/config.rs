@@ -50,6 +50,11 @@ pub struct Config {
     /// The role that answers for a project.
     pub project_admin_role: String,
     pub default_user_language: String,
+    /// Networks whose word counts for where a login comes from: those of the web console's gateway. For anybody else it is the connection's address;
+    /// otherwise whoever asks could choose the address that policies look at.
+    pub trusted_gateways: Vec<ipnet::IpNet>,
+    /// Days that records of changes and logins are kept; 0 for ever.
+    pub event_retention_days: i64,
     /// Lets people hand out more than they hold themselves.
     pub no_policy_violation_check: bool,
 
@@ -101,6 +106,8 @@ impl Default for Config {
             max_group_roles_in_project: 3,
             project_admin_role: "project_owner".into(),
             default_user_language: "zh-CN".into(),
+            trusted_gateways: ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok()).collect(),
+            event_retention_days: 180,
             no_policy_violation_check: false,
             own_rules: Vec::new(),
         }

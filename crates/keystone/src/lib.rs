@@ -26,6 +26,7 @@ mod revoke;
 mod rules;
 mod serve;
 mod state;
+mod trail;
 
 pub use bootstrap::Outcome;
 pub use config::{Config, ServiceEntry};
@@ -127,6 +128,7 @@ async fn upkeep(state: &State) -> Result<()> {
     // A key published earlier may have come to its turn.
     state.keys.load(state).await?;
     revoke::trim(&state.db).await?;
+    trail::trim(&state.db, state.config.event_retention_days).await?;
     state.db.feed().trim(FEED_KEPT.0, FEED_KEPT.1).await?;
     Ok(())
 }

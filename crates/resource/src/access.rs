@@ -239,14 +239,14 @@ impl Engine {
         }
         // The same words as in a list, about one row.
         let mut db = &self.db;
-        db.exists(kind.facts.table, Cond::eq("id", row.id()).and(cond)).await
+        db.exists(kind.facts.table, Cond::eq("id", row.get("id").clone()).and(cond)).await
     }
 
     /// Whether the caller meets the row at all, by id or in a list.
     pub async fn meets_row(&self, ctx: &Ctx, kind: &Kind, row: &Row) -> Result<bool> {
         let rights = self.rights(ctx, kind, "get", &[]);
         let mut db = &self.db;
-        db.exists(kind.facts.table, Cond::eq("id", row.id()).and(self.seen(ctx, kind, &rights))).await
+        db.exists(kind.facts.table, Cond::eq("id", row.get("id").clone()).and(self.seen(ctx, kind, &rights))).await
     }
 
     /// Whether a row may be made whose owner is known, at the scope that takes. A condition on tags gives the new row the tags it asks for; what

@@ -1,9 +1,9 @@
 //! The record of what was done: one row per change, written in the same transaction (spec 01 §12).
 
-use crate::{Engine, Kind, Naming, NoHooks, Owner};
-use base::{Ctx, Json, Level, Resource, Result, Row, Timestamp, Value};
+use crate::{Hooks, Kind, Naming};
+use base::{Caller, Ctx, Json, Level, Resource, Result, Row, Scope, Timestamp, Value};
 use std::sync::Arc;
-use store::{Name, Tx};
+use store::{Cond, Name, Tx};
 
 /// One recorded operation.
 #[derive(Clone, Debug, Default, Resource)]
@@ -61,7 +61,7 @@ pub struct Event {
 }
 
 pub(crate) fn kind() -> Kind {
-    Kind::new::<Event, NoHooks>(&Arc::new(NoHooks)).naming(Naming::Free).read_only().done()
+    Kind::new::<Event, EventHooks>(&Arc::new(EventHooks)).naming(Naming::Free).read_only().done()
 }
 
 /// Records an operation on a row.
@@ -114,17 +114,18 @@ pub(crate) fn diff(old: &Row, new: &Row) -> String {
     Json::Object(out).to_string()
 }
 
-impl Engine {
+struct EventHooks;
+
+impl Hooks for EventHooks {
     /// Who may see a record: the owner of the object, or whoever did it.
-    pub(crate) fn event_visible(ctx: &Ctx, scope: base::Scope) -> store::Cond {
-        use store::Cond;
-        let owner = Owner::of(&ctx.caller);
+    fn visible(&self, caller: &Caller, scope: Scope) -> Option<Cond> {
+        let owned = |column: &'static str, id: &str| if id.is_empty() { Cond::False } else { Cond::eq(column, id) };
         match scope {
-            base::Scope::System => Cond::True,
-            base::Scope::Domain => Cond::eq("owner_domain_id", owner.domain_id),
-            base::Scope::Project => Cond::eq("owner_tenant_id", owner.project_id),
-            base::Scope::User => Cond::eq("user_id", ctx.caller.user_id.as_str()),
-            base::Scope::None => Cond::False,
+            Scope::System => None,
+            Scope::Domain => Some(owned("owner_domain_id", &caller.project_domain_id)),
+            Scope::Project => Some(owned("owner_tenant_id", &caller.project_id)),
+            Scope::User => Some(owned("user_id", &caller.user_id)),
+            Scope::None => Some(Cond::False),
         }
     }
 }

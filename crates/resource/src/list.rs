@@ -68,8 +68,7 @@ pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
 pub(crate) async fn condition(op: &Op<'_>, rights: &Rights) -> Result<Cond> {
     let Op { ctx, engine, kind, params } = *op;
     let facts = kind.facts;
-    let mut cond =
-        if facts.name == event::Event::facts_name() { Engine::event_visible(ctx, rights.plain) } else { engine.seen(ctx, kind, rights) };
+    let mut cond = engine.seen(ctx, kind, rights);
     if facts.has("deleted") && params.text("delete").as_deref() != Some("all") {
         cond = cond.and(Cond::eq("deleted", false));
     }

@@ -50,7 +50,7 @@ pub async fn issue(state: &State, auth: &Auth, peer: Option<IpAddr>) -> Result<I
     let proved = who::prove(state, &auth.identity).await?;
     who::may_work(state, &proved.user)?;
     let place = scope::enter(state, &proved, auth.scope.as_ref()).await?;
-    let context = context(&auth.context, proved.context.as_ref(), peer);
+    let context = context(state, &auth.context, proved.context.as_ref(), peer);
     let claims = claims(state, &proved, &place, &context)?;
     let token = claims.sign(&*state.keys.signer()?)?;
     let mut subject = subject(state, &claims).await?;
@@ -62,15 +62,21 @@ pub async fn issue(state: &State, auth: &Auth, peer: Option<IpAddr>) -> Result<I
 }
 
 /// What the client says of itself, or what is known of the connection; a token made from another keeps the first login's.
-fn context(said: &AuthContext, first: Option<&AuthContext>, peer: Option<IpAddr>) -> AuthContext {
+fn context(state: &State, said: &AuthContext, first: Option<&AuthContext>, peer: Option<IpAddr>) -> AuthContext {
     let known = |word: &str| matches!(word, "web" | "api" | "cli" | "srv" | "operator");
     let source = match (known(&said.source), first) {
         (true, _) => said.source.clone(),
         (false, Some(first)) => first.source.clone(),
         (false, None) => "api".to_string(),
     };
-    let told = said.ip.parse::<IpAddr>().ok().or_else(|| first.and_then(|f| f.ip.parse().ok()));
+    let told = said_address(state, said, peer).or_else(|| first.and_then(|f| f.ip.parse().ok()));
     AuthContext { source, ip: told.or(peer).map(|ip| ip.to_string()).unwrap_or_default() }
+}
+
+/// The address a gateway gives for its user; nobody else's word is taken.
+pub(crate) fn said_address(state: &State, said: &AuthContext, peer: Option<IpAddr>) -> Option<IpAddr> {
+    let trusted = peer.is_none_or(|peer| state.config.trusted_gateways.iter().any(|net| net.contains(&peer)));
+    said.ip.parse::<IpAddr>().ok().filter(|_| trusted)
 }
 
 fn claims(state: &State, proved: &Proved, place: &Place, context: &AuthContext) -> Result<Claims> {

@@ -5,6 +5,7 @@ mod assignments;
 mod contexts;
 mod directory;
 mod discovery;
+mod events;
 mod role_assignments;
 mod tokens;
 
@@ -63,6 +64,7 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     let router = discovery::routes(router, desk);
     let router = tokens::routes(router, desk);
     let router = directory::routes(router, desk);
+    let router = events::routes(router, desk);
     let router = role_assignments::routes(router, desk);
     let router = access::routes(router, desk);
     let router = assignments::routes(router, desk);

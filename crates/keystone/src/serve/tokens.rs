@@ -1,7 +1,7 @@
 //! `/v3/auth/tokens` and `/v3/auth/policies` (spec 02 §2, §7.3).
 
 use super::{Desk, Visit, object, on};
-use crate::{grants, login, revoke, state::State};
+use crate::{grants, login, revoke, state::State, trail};
 use api_identity::{AUTH_TOKEN, AuthRequest, SUBJECT_TOKEN, TokenAnswer, User};
 use auth::Claims;
 use base::{Caller, Error, Json, Resource, Result, Scope, err};
@@ -36,7 +36,9 @@ async fn issue(desk: &Desk, mut visit: Visit) -> Reply {
     // What serde says may quote the body, and the body holds a password: it goes nowhere.
     let request: AuthRequest = serde_json::from_value(body)
         .map_err(|_| err!(InputParameter, "the token request cannot be read; see the documentation of POST /v3/auth/tokens"))?;
-    let issued = login::issue(&desk.state, &request.auth, visit.request.peer).await?;
+    let issued = login::issue(&desk.state, &request.auth, visit.request.peer).await;
+    trail::login(&desk.state, &visit.ctx, &request.auth, visit.request.peer, &issued).await?;
+    let issued = issued?;
     answer(&issued.token, &TokenAnswer { id: issued.token.clone(), token: issued.subject })
 }
 
@@ -72,7 +74,16 @@ async fn revoke(desk: &Desk, visit: Visit) -> Reply {
     }
     let number = claims.audit_ids.last().cloned().unwrap_or_default();
     let (number, token) = (&number, &token);
-    desk.state.db.tx(|tx| work(async move { revoke::chain(tx, number, token).await })).await?;
+    let (ctx, whose) = (&visit.ctx, &*claims.caller);
+    desk.state
+        .db
+        .tx(|tx| {
+            work(async move {
+                revoke::chain(tx, number, token).await?;
+                trail::logout(tx, ctx, whose).await
+            })
+        })
+        .await?;
     desk.state.catch_up().await?;
     Ok(Response::json(&json!({})))
 }

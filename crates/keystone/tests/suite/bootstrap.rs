@@ -52,7 +52,9 @@ pub async fn a_second_start_changes_nothing() {
         assert!(cloud.keystone.outcome.admin_password.is_none(), "it was given");
         let mut row = Vec::new();
         for table in tables {
-            row.push(cloud.db.read().count(table, Cond::True).await.expect("a count"));
+            // The login of the first round leaves a record; a start leaves none.
+            let cond = if table == "events" { Cond::ne("action", "login") } else { Cond::True };
+            row.push(cloud.db.read().count(table, cond).await.expect("a count"));
         }
         counts.push(row);
         let token = cloud.admin().await;
