@@ -16,8 +16,9 @@ const ROUNDS: usize = 200;
 const LOOK: usize = 20;
 
 struct Run {
-    platform: Platform,
+    /// Before the platform, in whose directory they lie.
     hosts: Option<Owned>,
+    platform: Platform,
     state: PathBuf,
     rows: Db,
     dice: Dice,

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod dice;
+pub mod machine;
+pub mod qga;
 pub mod users;
 
 use base::{Error, Json, Result};
@@ -44,12 +46,13 @@ impl Drop for Owned {
 }
 
 pub struct Platform {
-    pub dir: tempfile::TempDir,
     pub port: u16,
     args: Vec<String>,
     control: Mutex<Option<Owned>>,
     client: Client,
     administrator: Option<sim::Administrator>,
+    /// Last, so that nobody writes there any more when it goes.
+    pub dir: tempfile::TempDir,
 }
 
 impl Platform {

@@ -44,8 +44,8 @@ impl Users {
             0..=2 => Wish::Delete { name: self.names[at].clone(), bin: dice.roll(4) == 0 },
             3 | 4 => self.act(at, "start", json!({})),
             5 => self.act(at, "stop", json!({"is_force": true})),
-            6 => self.act(at, "stop", json!({})),
-            7 | 8 => self.act(at, "restart", json!({})),
+            6 => self.act(at, "stop", json!({"timeout_secs": 1})),
+            7 | 8 => self.act(at, "restart", json!({"timeout_secs": 1})),
             _ => self.act(at, "reset", json!({})),
         }
     }
