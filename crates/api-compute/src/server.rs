@@ -123,6 +123,9 @@ pub struct Server {
     /// What the client asked for, as understood.
     #[field(hidden)]
     pub create_params: Json,
+    /// MiB of disks that are still to be made: they count against the quota.
+    #[field(hidden)]
+    pub planned_mb: i64,
     /// Password put into it, sealed.
     #[field(hidden)]
     pub login_secret: String,

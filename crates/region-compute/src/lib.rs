@@ -14,6 +14,7 @@ mod env;
 mod image;
 mod intent;
 mod joint;
+mod quota;
 mod server;
 pub mod task;
 
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 /// The kinds of this link.
 pub fn kinds(env: &Arc<Compute>) -> Vec<Kind> {
-    let mut kinds = vec![server::kind(env), disk::kind(env)];
+    let mut kinds = vec![server::kind(env), disk::kind(env), quota::kind()];
     kinds.extend(joint::kinds());
     kinds
 }

@@ -2,6 +2,7 @@
 //! tables, routes and workers, and holds no rule of its own.
 
 mod jobs;
+mod quota;
 mod routes;
 mod seed;
 mod usage;
@@ -70,6 +71,7 @@ pub fn facts() -> Vec<&'static base::Facts> {
         Disk::facts(),
         ServerSku::facts(),
         Keypair::facts(),
+        Quota::facts(),
         Server::facts(),
         GuestDisk::facts(),
         GuestNetwork::facts(),

@@ -46,6 +46,11 @@ impl Region {
             .get("/agent/images/{id}", on!(image))
             .post("/host_tokens", on!(new_token))
             .post("/tasks/{id}", on!(callback))
+            .post("/quotas", on!(quotas))
+            .post("/quotas/{id}", on!(quotas))
+            .get("/quotas/projects", on!(all_quotas))
+            .get("/quotas/projects/{id}", on!(quotas_of))
+            .post("/quotas/projects/{id}", on!(quotas))
             .any(&ALL, "/{*path}", on!(engine))
     }
 }
@@ -127,6 +132,31 @@ async fn new_token(desk: &Desk, mut request: Request) -> Reply {
     }
     let token = desk.region.agents.new_token(&ctx.caller.project_domain_id, seconds).await?;
     Ok(Response::json(&json!({"host_token": {"token": token, "seconds": seconds}})))
+}
+
+/// `POST /quotas` and its kin as existing clients send it: `{"quotas": {…, "action": "update"}}`; any other body is the engine's.
+async fn quotas(desk: &Desk, mut request: Request) -> Reply {
+    let body = request.json().await?.unwrap_or(Json::Null);
+    let (ctx, id) = (desk.ctx(&request), request.param("id").to_string());
+    match body.get("quotas") {
+        Some(Json::Object(wanted)) => Ok(Response::json(&desk.region.set_quotas(&ctx, &id, wanted.clone()).await?)),
+        _ => {
+            let path = [vec!["quotas".to_string()], if id.is_empty() { vec![] } else { vec![id] }].concat();
+            let params = Params(request.query.json().clone());
+            let answer = desk.region.engine.handle(&ctx, resource::Method::Post, &path, &params, Some(body)).await?;
+            Ok(Response::json_bytes(answer.body))
+        }
+    }
+}
+
+async fn all_quotas(desk: &Desk, request: Request) -> Reply {
+    let params = Params(json!({"scope": "system"}));
+    let answer = desk.region.engine.handle(&desk.ctx(&request), resource::Method::Get, &["quotas".to_string()], &params, None).await?;
+    Ok(Response::json_bytes(answer.body))
+}
+
+async fn quotas_of(desk: &Desk, request: Request) -> Reply {
+    Ok(Response::json(&desk.region.quotas_of(&desk.ctx(&request), request.param("id")).await?))
 }
 
 async fn callback(_: &Desk, _: Request) -> Reply {

@@ -15,7 +15,8 @@ pub(crate) async fn create(op: &Op<'_>, body: Option<Json>, within: &[(&'static 
     for (column, id) in within {
         map.insert((*column).to_string(), Json::String(id.clone()));
     }
-    let asked = body::int(&outer, "count")?.or(body::int(&map, "count")?);
+    // A kind with a field of that name is made one at a time.
+    let asked = if kind.facts.has("count") { None } else { body::int(&outer, "count")?.or(body::int(&map, "count")?) };
     let count = asked.unwrap_or(1).max(1);
     if count > MOST {
         return Err(err!(OutOfLimit, "count: at most {} at once, got {}", MOST, count));

@@ -58,6 +58,7 @@ pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut
         auto_start: resource::flag(body, "auto_start")?.unwrap_or(false),
         user_data,
     };
+    row.set("planned_mb", plan.disks.iter().map(|d| d.size).sum::<i64>());
     row.set("create_params", serde_json::to_value(&plan).map_err(base::Error::internal)?);
     row.set("stop_timeout", env.settings.stop_timeout);
     Ok(())

@@ -5,7 +5,7 @@ mod input;
 pub(crate) mod parts;
 mod view;
 
-use crate::{Compute, task as tasks};
+use crate::{Compute, quota, task as tasks};
 use api_compute::{Server, status};
 use base::{Error, Result, Row, err};
 use resource::{BoxFuture, Deleted, Hooks, Kind, Map, Op, Page, Params, Removal};
@@ -43,6 +43,7 @@ impl Hooks for ServerHooks {
                 let hostname = input::hostname(row.name(), row.text("os_type"));
                 row.set("hostname", hostname);
             }
+            quota::check(tx, row.text("tenant_id"), quota::Amounts::server(row)).await?;
             let base::Value::Json(plan) = row.get("create_params").clone() else { return Err(Error::internal("a server without a plan")) };
             let plan: input::Plan = serde_json::from_value(plan).map_err(Error::internal)?;
             resource::write_tags(tx, row, &input::tags(body, row, plan.disks.first().and_then(|d| d.image.as_ref())), None).await?;
@@ -91,15 +92,20 @@ impl Hooks for ServerHooks {
 
     fn restored<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            let mut storage = 0;
             for tie in tx.list::<api_compute::GuestDisk>(Cond::eq("guest_id", row.id()).and(Cond::eq("deleted", false))).await? {
                 let disk = crate::intent::disk_row(tx, &tie.disk_id).await?;
+                let size = disk.int("disk_size");
                 crate::intent::change(tx, disk, |r| {
                     r.set("pending_deleted", false);
                     r.set("pending_deleted_at", base::Value::Null);
                 })
                 .await?;
+                storage += size;
             }
-            Ok(())
+            // The row itself is written after this hook.
+            let itself = quota::Amounts::server(row);
+            quota::check_with(tx, row.text("tenant_id"), quota::Amounts { storage, ..itself }, itself).await
         })
     }
 

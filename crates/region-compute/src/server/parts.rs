@@ -2,7 +2,7 @@
 
 use super::action::{host_ready, launch};
 use super::{ServerHooks, in_status, input, on_server};
-use crate::{intent, task as tasks};
+use crate::{intent, quota, task as tasks};
 use api_compute::{DiskConfig, GuestDisk, GuestNetwork, parse_size_mb, status};
 use base::{Json, Kind as Cell, Result, Row, Scope, err};
 use resource::{ActionFact, BoxFuture, Builder, Input, Map, Op, Reply};
@@ -95,6 +95,7 @@ fn create_disk<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) 
         if had + disks.len() > tasks::MOST_DISKS {
             return Err(err!(OutOfLimit, "disks: at most {}, got {}", tasks::MOST_DISKS, had + disks.len()));
         }
+        quota::foresee(op, row.text("tenant_id"), quota::Amounts::storage(disks.iter().map(|d| d.size).sum())).await?;
         let task = tasks::ServerCreateDisk { server: row.id().into(), disks, deadline_secs: hooks.env.settings.disk_deadline.as_secs() };
         launch(op, &row, "create_disk", status::ATTACH_DISK, on_server(&task, &row)).await
     })
@@ -205,6 +206,7 @@ fn resize_disk<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) 
         }
         let size = size_of(&body, "size")?;
         growable(&disk, size)?;
+        quota::foresee(op, disk.text("tenant_id"), quota::Amounts::storage(size - disk.int("disk_size"))).await?;
         let deadline_secs = hooks.env.settings.disk_deadline.as_secs();
         let task = tasks::DiskResize { disk: disk.id().into(), size, server: row.id().into(), deadline_secs };
         launch(op, &row, "resize_disk", status::RESIZE_DISK, on_server(&task, &row).hold("disk", disk.id())).await
@@ -316,6 +318,8 @@ fn change_config<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) ->
                         r.set("instance_type", wanted.text("instance_type").to_string());
                     })
                     .await?;
+                    let more = quota::Amounts { cpu, memory: mem, ..Default::default() };
+                    quota::check(tx, changed.text("tenant_id"), more).await?;
                     intent::touch_host(tx, changed.text("host_id")).await?;
                     let notes = format!(
                         "{}=>{} processors, {}=>{} MiB",

@@ -109,7 +109,11 @@ impl Task<Compute> for ServerCreate {
         if word != status::START_FAIL {
             // A server that never came to be must not be locked against being removed.
             let row = intent::server_row(tx, &self.server).await?;
-            intent::change(tx, row, |r| r.set("disable_delete", false)).await?;
+            intent::change(tx, row, |r| {
+                r.set("disable_delete", false);
+                r.set("planned_mb", 0);
+            })
+            .await?;
         }
         Ok(())
     }
@@ -323,6 +327,8 @@ impl Step<Compute> for MakeDisks {
             tx.insert(&tie.to_row()).await?;
             ids.push(id);
         }
+        // From here on the disks' rows count.
+        intent::change(tx, server, |r| r.set("planned_mb", 0)).await?;
         intent::touch_host(tx, &self.host).await?;
         Ok(ids)
     }

@@ -4,7 +4,7 @@ use super::{
     create::{DiskPlan, disk_of},
     steps::{Back, Disks, unchanged},
 };
-use crate::{Compute, intent};
+use crate::{Compute, intent, quota};
 use api_compute::Disk;
 use base::{Error, Json, Resource, Result, Row, err};
 use serde::{Deserialize, Serialize};
@@ -162,7 +162,9 @@ impl Step<Compute> for Grow {
         if !intent::take_storage(tx, row.text("storage_id"), self.size - had).await? {
             return Err(err!(InsufficientResource, "the storage of disk {} has not the {} MiB more", row.name(), self.size - had));
         }
+        let project = row.text("tenant_id").to_string();
         want(tx, row, self.size, "resizing").await?;
+        quota::check(tx, &project, quota::Amounts::storage(self.size - had)).await?;
         Ok(had)
     }
 

@@ -5,7 +5,7 @@
 
 use super::create::{DiskPlan, NicPlan, address_for, disk_of, insert_disk, nic_of, remove_disks, tie_of};
 use super::steps::{Applied, Back, Disks, bump, unchanged};
-use crate::{Compute, intent};
+use crate::{Compute, intent, quota};
 use api_compute::{Disk, GuestDisk, GuestNetwork, ReservedIp};
 use base::{Error, Json, Resource, Result, err, new_id};
 use scheduler::{Candidate, DiskWish, NetWish, Request};
@@ -191,6 +191,7 @@ impl Step<Compute> for PlaceDisks {
             insert_disk(tx, &disk_of(tx, &id, &name, plan, &server, storage, server.text("host_id"))).await?;
             ids.push(id);
         }
+        quota::check(tx, server.text("tenant_id"), quota::Amounts::storage(self.disks.iter().map(|d| d.size).sum())).await?;
         intent::touch_host(tx, server.text("host_id")).await?;
         Ok(ids)
     }

@@ -448,6 +448,22 @@ CREATE TABLE "keypairs" (
     "taken_at" BIGINT
 );
 
+CREATE TABLE "quotas" (
+    "id" TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    "domain_id" TEXT COLLATE "C" NOT NULL DEFAULT '',
+    "tenant_id" TEXT COLLATE "C" NOT NULL DEFAULT '',
+    "count" BIGINT NOT NULL DEFAULT -1,
+    "cpu" BIGINT NOT NULL DEFAULT -1,
+    "memory" BIGINT NOT NULL DEFAULT -1,
+    "storage" BIGINT NOT NULL DEFAULT -1,
+    "checks" BIGINT NOT NULL DEFAULT 0,
+    "created_at" BIGINT NOT NULL DEFAULT 0,
+    "updated_at" BIGINT NOT NULL DEFAULT 0,
+    "deleted" BOOLEAN NOT NULL DEFAULT FALSE,
+    "deleted_at" BIGINT,
+    "update_version" BIGINT NOT NULL DEFAULT 0
+);
+
 CREATE TABLE "servers" (
     "id" TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     "name" TEXT COLLATE "C" NOT NULL DEFAULT '',
@@ -514,6 +530,7 @@ CREATE TABLE "servers" (
     "login_account" TEXT COLLATE "C" NOT NULL DEFAULT '',
     "status_reason" TEXT COLLATE "C" NOT NULL DEFAULT '',
     "create_params" TEXT NOT NULL DEFAULT 'null',
+    "planned_mb" BIGINT NOT NULL DEFAULT 0,
     "login_secret" TEXT COLLATE "C" NOT NULL DEFAULT '',
     "power" TEXT COLLATE "C" NOT NULL DEFAULT 'off',
     "generation" BIGINT NOT NULL DEFAULT 0,

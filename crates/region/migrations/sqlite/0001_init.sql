@@ -448,6 +448,22 @@ CREATE TABLE `keypairs` (
     `taken_at` INTEGER
 );
 
+CREATE TABLE `quotas` (
+    `id` TEXT NOT NULL PRIMARY KEY,
+    `domain_id` TEXT NOT NULL DEFAULT '',
+    `tenant_id` TEXT NOT NULL DEFAULT '',
+    `count` INTEGER NOT NULL DEFAULT -1,
+    `cpu` INTEGER NOT NULL DEFAULT -1,
+    `memory` INTEGER NOT NULL DEFAULT -1,
+    `storage` INTEGER NOT NULL DEFAULT -1,
+    `checks` INTEGER NOT NULL DEFAULT 0,
+    `created_at` INTEGER NOT NULL DEFAULT 0,
+    `updated_at` INTEGER NOT NULL DEFAULT 0,
+    `deleted` INTEGER NOT NULL DEFAULT 0,
+    `deleted_at` INTEGER,
+    `update_version` INTEGER NOT NULL DEFAULT 0
+);
+
 CREATE TABLE `servers` (
     `id` TEXT NOT NULL PRIMARY KEY,
     `name` TEXT NOT NULL DEFAULT '',
@@ -514,6 +530,7 @@ CREATE TABLE `servers` (
     `login_account` TEXT NOT NULL DEFAULT '',
     `status_reason` TEXT NOT NULL DEFAULT '',
     `create_params` TEXT NOT NULL DEFAULT 'null',
+    `planned_mb` INTEGER NOT NULL DEFAULT 0,
     `login_secret` TEXT NOT NULL DEFAULT '',
     `power` TEXT NOT NULL DEFAULT 'off',
     `generation` INTEGER NOT NULL DEFAULT 0,

@@ -7,6 +7,7 @@ mod migrations;
 mod pages;
 mod parts;
 mod placement;
+mod quotas;
 mod replay;
 mod secrets;
 mod sharing;

@@ -186,6 +186,8 @@ impl Bed for Kit {
             // How the last stop was asked for.
             "force_stop",
             "stop_timeout",
+            // What a failed creation planned counts no longer.
+            "planned_mb",
             "last_start_at",
             // Chosen by chance.
             "row_id",
