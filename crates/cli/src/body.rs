@@ -28,6 +28,9 @@ fn value(kind: Type, given: &str) -> Result<Json> {
         Type::Int => given.parse::<i64>().map_or_else(|_| Json::from(given), Json::from),
         Type::Float => given.parse::<f64>().map_or_else(|_| Json::from(given), Json::from),
         Type::Text => Json::from(given),
+        // Not in the shell's history, nor in the list of processes.
+        Type::Secret if given == "-" => Json::from(crate::misc::secret()?),
+        Type::Secret => Json::from(from_file(given)?.trim_end_matches(['\r', '\n'])),
         Type::Any => {
             let given = from_file(given)?;
             match serde_json::from_str::<Json>(&given) {

@@ -49,6 +49,8 @@ impl Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     Text,
+    /// Text that is not shown: a password.
+    Secret,
     Int,
     Float,
     Bool,
@@ -174,6 +176,7 @@ fn text(json: &Json) -> String {
 
 fn kind(schema: &Json) -> Type {
     match schema["type"].as_str() {
+        Some("string") if schema["format"] == "password" => Type::Secret,
         Some("string") => Type::Text,
         Some("integer") => Type::Int,
         Some("number") => Type::Float,

@@ -199,6 +199,9 @@ fn option(field: &Field, demand: bool) -> Arg {
     if !field.default.is_empty() {
         help = format!("{help} [default: {}]", field.default);
     }
+    if field.kind == Type::Secret {
+        help = format!("{help} (- asks for it or reads a line, @FILE reads the file)");
+    }
     if demand && field.required {
         help = format!("{help} (required)");
     }
@@ -216,6 +219,7 @@ fn option(field: &Field, demand: bool) -> Arg {
 fn value_name(kind: Type) -> &'static str {
     match kind {
         Type::Text => "TEXT",
+        Type::Secret => "TEXT|@FILE|-",
         Type::Int => "N",
         Type::Float => "X",
         Type::Bool => "BOOL",

@@ -11,9 +11,11 @@
 //! | `body` | from options to a request body or query |
 //! | `login`, `session` | who one is, and calls in that name |
 //! | `generic` | runs the generated commands |
+//! | `access` | who may do what |
 //! | `server`, `image`, `keypair`, `console`, `misc` | runs the others |
 //! | `output`, `table` | what is printed |
 
+mod access;
 mod body;
 mod catalog;
 mod console;

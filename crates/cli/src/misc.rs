@@ -1,7 +1,7 @@
 //! Commands that are about no resource: logins, usages, tokens for hosts, shell completion.
 
 use crate::{
-    body,
+    access, body,
     catalog::Service,
     fail::{Fail, Result},
     generate::leaf,
@@ -27,6 +27,7 @@ pub fn commands() -> Vec<Command> {
             .arg(option("ca-file", "FILE", "CA certificate (PEM) to believe besides the machine's"))
             .arg(Arg::new("insecure").long("insecure").action(ArgAction::SetTrue).help("Believe any certificate")),
         Command::new("logout").about("Forget the saved login."),
+        access::command(),
         leaf("whoami", "Show who one is logged in as."),
         leaf("usage", "Show what is used and what there is.")
             .arg(option("scope", "SCOPE", "Whose: system, domain or project; left out: the widest allowed"))
@@ -52,6 +53,7 @@ pub async fn run(name: &str, matches: &ArgMatches, whole: fn() -> Command) -> Re
     match name {
         "login" => login(matches).await?,
         "logout" => logout()?,
+        "access" => access::run(matches).await?,
         "whoami" => whoami(matches).await?,
         "usage" => usage(matches).await?,
         "host-token" => host_token(matches).await?,
@@ -88,6 +90,17 @@ async fn login(matches: &ArgMatches) -> Result<()> {
     login::save(&path, &profile)?;
     eprintln!("logged in as {}; saved in {}", session.subject.user.name, path.display());
     Ok(())
+}
+
+/// A secret from the terminal, unseen, or a line of what is piped in.
+pub fn secret() -> Result<String> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return ask("secret: ", "password", false);
+    }
+    let mut line = String::new();
+    stdin.lock().read_line(&mut line).map_err(|e| Fail::file("stdin", &e))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_string())
 }
 
 /// One line of the terminal. A password is not shown while it is typed.
@@ -156,7 +169,8 @@ async fn host_token(matches: &ArgMatches) -> Result<()> {
     let seconds = matches.get_one::<i64>("seconds").copied().unwrap_or(3600);
     let answer = session.post(Service::Compute, "/host_tokens", &json!({"host_token": {"seconds": seconds}})).await?;
     let mut made = answer["host_token"].clone();
-    let mut command = format!("wolke host --region {} --token {}", session.url(Service::Compute)?, made["token"].as_str().unwrap_or_default());
+    let mut command =
+        format!("wolke host --region {} --token {}", session.url(Service::Compute)?, made["token"].as_str().unwrap_or_default());
     let ca = session.ca_file();
     if !ca.is_empty() {
         command.push_str(" --ca ca.pem");

@@ -22,6 +22,7 @@ fn columns(plural: &str) -> &'static [&'static str] {
         "keypairs" => &["id", "name", "scheme", "fingerprint", "linked_guest_count"],
         "tasks" | "archivedtasks" => &["id", "task_name", "object", "stage", "status", "progress", "created_at"],
         "events" => &["id", "ops_time", "user", "obj_type", "obj_name", "action", "notes"],
+        "holders" => &["user", "in", "group", "role", "policy", "scope", "only_for"],
         "users" => &["id", "name", "domain", "enabled", "email"],
         "projects" | "groups" | "roles" => &["id", "name", "domain", "project_domain", "description"],
         "policies" => &["id", "name", "scope", "enabled", "is_system"],

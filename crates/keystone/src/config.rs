@@ -53,6 +53,8 @@ pub struct Config {
     /// Networks whose word counts for where a login comes from: those of the web console's gateway. For anybody else it is the connection's address;
     /// otherwise whoever asks could choose the address that policies look at.
     pub trusted_gateways: Vec<ipnet::IpNet>,
+    /// Most users, groups, projects, roles and policies of a domain, each, where no quota is set; -1 for any number.
+    pub default_quota: i64,
     /// Days that records of changes and logins are kept; 0 for ever.
     pub event_retention_days: i64,
     /// Lets people hand out more than they hold themselves.
@@ -107,6 +109,7 @@ impl Default for Config {
             project_admin_role: "project_owner".into(),
             default_user_language: "zh-CN".into(),
             trusted_gateways: ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok()).collect(),
+            default_quota: 500,
             event_retention_days: 180,
             no_policy_violation_check: false,
             own_rules: Vec::new(),

@@ -12,6 +12,7 @@ mod access;
 mod binding;
 mod bootstrap;
 mod config;
+mod counters;
 mod directory;
 mod explain;
 mod follow;
@@ -21,6 +22,7 @@ mod kinds;
 mod login;
 mod owners;
 mod passwords;
+mod quota;
 pub mod remote;
 mod revoke;
 mod rules;
@@ -42,8 +44,14 @@ use store::{Db, Migrations};
 /// The tables of the service.
 pub const MIGRATIONS: Migrations = Migrations {
     owner: api_identity::SERVICE,
-    sqlite: &[("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql"))],
-    postgres: &[("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql"))],
+    sqlite: &[
+        ("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql")),
+        ("0010_quotas.sql", include_str!("../migrations/sqlite/0010_quotas.sql")),
+    ],
+    postgres: &[
+        ("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql")),
+        ("0010_quotas.sql", include_str!("../migrations/postgres/0010_quotas.sql")),
+    ],
 };
 
 /// The service, ready to be mounted.
@@ -99,7 +107,26 @@ const UPKEEP: Duration = Duration::from_secs(300);
 /// How long the change feed is kept, and how many lines of it at most.
 const FEED_KEPT: (Duration, u64) = (Duration::from_secs(86_400), 200_000);
 
+/// How often other services are asked what belongs to whom (spec 02 §11).
+const COUNTING: Duration = Duration::from_secs(900);
+
 impl Keystone {
+    /// Lets the service ask the others of the catalogue what projects and domains still have, now and then and before one is deleted. Without this
+    /// deletion looks at what identity itself keeps.
+    pub fn count_resources(&self, client: http::Client, process: &Process) {
+        self.state.counters.reach_by(client);
+        let state = self.state.clone();
+        process.worker("identity-counters", move |shutdown| {
+            let state = state.clone();
+            async move {
+                while shutdown.or(tokio::time::sleep(COUNTING)).await.is_some() {
+                    counters::refresh(&state).await?;
+                }
+                Ok(())
+            }
+        });
+    }
+
     /// Starts what runs beside the requests: following changes of other replicas, rotation of keys, clearing away.
     pub fn work(&self, process: &Process) {
         let state = self.state.clone();

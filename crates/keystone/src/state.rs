@@ -1,6 +1,6 @@
 //! What every part of the service shares.
 
-use crate::{config::Config, directory::Directory, keys::Keys, rules::Rules};
+use crate::{config::Config, counters::Counters, directory::Directory, keys::Keys, rules::Rules};
 use api_identity::CatalogService;
 use arc_swap::ArcSwap;
 use auth::Seal;
@@ -24,6 +24,8 @@ pub struct State {
     /// Users with a role in the project `system`: they are administered by the platform's administrators only.
     pub mighty: ArcSwap<HashSet<String>>,
     pub keys: Keys,
+    /// What other services keep for projects and domains.
+    pub counters: Counters,
     pub verifier: Arc<Verifier>,
     /// Places for password work.
     pub hashing: Semaphore,
@@ -47,6 +49,7 @@ impl State {
             catalogue: ArcSwap::default(),
             mighty: ArcSwap::default(),
             keys: Keys::default(),
+            counters: Counters::default(),
             verifier: Arc::new(Verifier::new(auth::KeyRing::new(), REMEMBERED, clock.clone())),
             hashing: Semaphore::new(cores),
             followed: Mutex::default(),

@@ -62,6 +62,7 @@ pub(crate) async fn prepare(op: &Op<'_>, map: &mut Map) -> Result<(Row, Option<n
             meta.insert(key, Json::from(value));
         }
     }
+    crate::dispatch::check(kind.extras.iter().filter(|e| e.create).map(|e| &e.input), map)?;
     let wish = names::wish(kind, map)?;
     kind.hooks.read(map)?;
     read_fields(op, map, &mut row, Flags::CREATE).await?;

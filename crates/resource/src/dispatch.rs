@@ -40,6 +40,9 @@ impl Engine {
         if let (Method::Get | Method::Head, Some((&metadatas::PLURAL, rest))) = (method, segments.split_first()) {
             return metadatas::get(self, ctx, rest, params).await;
         }
+        if let (Method::Get, [crate::counts::PATH]) = (method, &segments[..]) {
+            return crate::counts::answer(self, ctx).await;
+        }
         let Some(kind) = segments.first().and_then(|s| self.kind(s)) else {
             return Err(err!(NotFound, "no resource {} here", segments.first().unwrap_or(&"")));
         };
@@ -207,7 +210,12 @@ async fn again(op: &Op<'_>, id: &str) -> Result<Row> {
 
 /// Checks the types and presence of an action's declared inputs, so that no action does it by hand.
 fn inputs(fact: &ActionFact, map: &Map) -> Result<()> {
-    for input in fact.inputs {
+    check(fact.inputs.iter(), map)
+}
+
+/// The same of declared inputs wherever they stand.
+pub(crate) fn check<'a>(inputs: impl Iterator<Item = &'a crate::Input>, map: &Map) -> Result<()> {
+    for input in inputs {
         match map.get(input.name).filter(|j| !j.is_null()) {
             None if input.required => return Err(err!(MissingParameter, "{} is missing", input.name)),
             None => {}

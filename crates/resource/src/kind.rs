@@ -44,6 +44,40 @@ pub struct Input {
     pub doc: &'static str,
 }
 
+/// What a create or update body may hold besides the columns: the hooks read it. Its type is checked before they do, and documents and the command line
+/// show it like a column.
+#[derive(Clone, Copy, Debug)]
+pub struct Extra {
+    pub input: Input,
+    pub create: bool,
+    pub update: bool,
+    /// Never shown back, and asked for rather than typed where others look on.
+    pub secret: bool,
+}
+
+impl Extra {
+    /// Of a create.
+    pub const fn create(name: &'static str, kind: base::Kind, doc: &'static str) -> Extra {
+        Extra { input: Input { name, kind, required: false, doc }, create: true, update: false, secret: false }
+    }
+    /// Of an update too.
+    #[must_use]
+    pub const fn and_update(mut self) -> Extra {
+        self.update = true;
+        self
+    }
+    #[must_use]
+    pub const fn required(mut self) -> Extra {
+        self.input.required = true;
+        self
+    }
+    #[must_use]
+    pub const fn secret(mut self) -> Extra {
+        self.secret = true;
+        self
+    }
+}
+
 /// What is known of an action before it runs.
 #[derive(Clone, Copy, Debug)]
 pub struct ActionFact {
@@ -97,6 +131,8 @@ pub struct Kind {
     /// Whether a client may create or delete rows at all.
     pub creatable: bool,
     pub deletable: bool,
+    /// Inputs besides the columns.
+    pub extras: &'static [Extra],
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) actions: Vec<(ActionFact, Arc<dyn RowCall>)>,
     pub(crate) specs: Vec<(ActionFact, Arc<dyn RowCall>)>,
@@ -121,6 +157,7 @@ impl Kind {
             contexts: Vec::new(),
             creatable: true,
             deletable: true,
+            extras: &[],
             hooks: hooks.clone(),
             actions: Vec::new(),
             specs: Vec::new(),
@@ -167,6 +204,12 @@ impl<H: Hooks> Builder<H> {
     #[must_use]
     pub fn context(mut self, plural: &'static str, column: &'static str) -> Self {
         self.kind.contexts.push((plural, column));
+        self
+    }
+    /// Inputs of create and update besides the columns.
+    #[must_use]
+    pub fn extras(mut self, extras: &'static [Extra]) -> Self {
+        self.kind.extras = extras;
         self
     }
     /// Rows come and go by the platform's own hand only.

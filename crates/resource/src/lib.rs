@@ -12,6 +12,7 @@
 
 mod access;
 mod body;
+mod counts;
 mod create;
 mod delete;
 mod dispatch;
@@ -40,7 +41,7 @@ pub use dispatch::{Answer, Method};
 pub use engine::{Engine, Op, Options};
 pub use event::{Event, audit};
 pub use hooks::{Deleted, Hooks, NoHooks, Removal};
-pub use kind::{ActionFact, Builder, Input, Joint, Kind, Naming, Parent, Reply};
+pub use kind::{ActionFact, Builder, Extra, Input, Joint, Kind, Naming, Parent, Reply};
 pub use names::check_name;
 pub use owner::{FixedOwners, Owner, Owners};
 pub use params::Params;

@@ -1,6 +1,6 @@
 //! The OpenAPI document, made from the same facts the engine walks.
 
-use crate::{ActionFact, Engine, Kind, standard};
+use crate::{ActionFact, Engine, Extra, Kind, standard};
 use base::{Flags, Json, Kind as Cell};
 use serde_json::json;
 
@@ -53,6 +53,20 @@ fn describe(kind: &Kind, prefix: &str, paths: &mut serde_json::Map<String, Json>
         }
         (properties, required)
     };
+    let extras = |properties: &mut serde_json::Map<String, Json>, required: Option<&mut Vec<&'static str>>, keep: fn(&Extra) -> bool| {
+        for extra in kind.extras.iter().filter(|e| keep(e)) {
+            let mut schema = schema_of(extra.input.kind);
+            schema["description"] = Json::from(extra.input.doc);
+            if extra.secret {
+                schema["format"] = Json::from("password");
+                schema["writeOnly"] = Json::from(true);
+            }
+            properties.insert(extra.input.name.to_string(), schema);
+        }
+        if let Some(required) = required {
+            required.extend(kind.extras.iter().filter(|e| keep(e) && e.input.required).map(|e| e.input.name));
+        }
+    };
     let (shown, _) = object(&|f| !f.has(Flags::HIDDEN));
     schemas.insert(facts.name.to_string(), json!({"type": "object", "description": facts.doc, "properties": shown}));
     let reference = json!({"$ref": format!("#/components/schemas/{}", facts.name)});
@@ -73,7 +87,8 @@ fn describe(kind: &Kind, prefix: &str, paths: &mut serde_json::Map<String, Json>
         "responses": {"200": {"description": "a page", "content": {"application/json": {"schema": page}}}},
     }});
     if kind.creatable {
-        let (properties, required) = object(&|f| f.has(Flags::CREATE));
+        let (mut properties, mut required) = object(&|f| f.has(Flags::CREATE));
+        extras(&mut properties, Some(&mut required), |e| e.create);
         class["post"] = json!({
             "operationId": format!("{}-create", facts.name), "tags": [facts.plural], "summary": facts.doc,
             "requestBody": body(Json::Object(properties), required), "responses": one(),
@@ -85,7 +100,8 @@ fn describe(kind: &Kind, prefix: &str, paths: &mut serde_json::Map<String, Json>
         "parameters": [id],
         "get": {"operationId": format!("{}-show", facts.name), "tags": [facts.plural], "summary": "Show one.", "responses": one()},
     });
-    let (properties, _) = object(&|f| f.has(Flags::UPDATE));
+    let (mut properties, _) = object(&|f| f.has(Flags::UPDATE));
+    extras(&mut properties, None, |e| e.update);
     if !properties.is_empty() {
         single["put"] = json!({
             "operationId": format!("{}-update", facts.name), "tags": [facts.plural], "summary": "Change the given fields.",

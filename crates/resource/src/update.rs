@@ -8,6 +8,9 @@ const TRIES: usize = 5;
 
 pub(crate) async fn update(op: &Op<'_>, which: &str, body: Option<Json>) -> Result<Answer> {
     let map = body::unwrap_loose(op.kind.facts, body)?;
+    for extra in op.kind.extras.iter().filter(|e| e.update) {
+        crate::dispatch::check(std::iter::once(&crate::Input { required: false, ..extra.input }), &map)?;
+    }
     for attempt in 1.. {
         let old = show::find(op, which).await?;
         op.engine.demand(op.ctx, op.kind, &old, "update", &[]).await?;

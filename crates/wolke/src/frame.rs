@@ -67,6 +67,12 @@ impl Frame {
         }
         let keystone = keystone::build(config, self.database("identity").await?, self.clock.clone()).await?;
         keystone.work(&self.process);
+        let trust = match &self.front.ca {
+            Some(pem) => http::Trust::SystemAnd(std::fs::read_to_string(pem)?),
+            None => http::Trust::System,
+        };
+        let client = http::Client::new(http::ClientOptions { trust, retries: 0, ..http::ClientOptions::default() })?;
+        keystone.count_resources(client, &self.process);
         Ok(keystone)
     }
 

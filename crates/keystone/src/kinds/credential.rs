@@ -4,7 +4,7 @@ use super::enabled_unless_said;
 use crate::{revoke, state::State};
 use api_identity::{CREDENTIAL_TYPES, Credential, User};
 use base::{Json, Resource, Result, Row, Scope, err};
-use resource::{BoxFuture, Deleted, Hooks, Kind, Map, Naming, Op, Page, Removal};
+use resource::{BoxFuture, Deleted, Extra, Hooks, Kind, Map, Naming, Op, Page, Removal};
 use std::sync::Arc;
 use store::{Cond, Read, Tx};
 
@@ -13,8 +13,13 @@ struct CredentialHooks {
 }
 
 pub fn kind(state: &Arc<State>) -> Kind {
-    Kind::new::<Credential, _>(&Arc::new(CredentialHooks { state: state.clone() })).naming(Naming::Free).done()
+    Kind::new::<Credential, _>(&Arc::new(CredentialHooks { state: state.clone() })).extras(EXTRAS).naming(Naming::Free).done()
 }
+
+const EXTRAS: &[Extra] = &[
+    Extra::create("blob", base::Kind::Json, "The secret, as the type wants it; for aksk {\"secret\": ..}.").required().secret(),
+    Extra::create("user_id", base::Kind::Text, "Whose it is to be, by id or name; your own when left out."),
+];
 
 /// Longest secret, bytes.
 const MAX_BLOB: usize = 65_536;

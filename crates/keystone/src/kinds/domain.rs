@@ -1,7 +1,7 @@
 //! Domains.
 
 use super::{alive, count_of, counts, enabled_unless_said, ids};
-use crate::{revoke, state::State};
+use crate::{counters, revoke, state::State};
 use api_identity::{Domain, domain::DEFAULT};
 use base::{Caller, Error, Json, Result, Row, Scope, err};
 use resource::{BoxFuture, Deleted, Hooks, Kind, Map, Naming, Op, Page, Removal};
@@ -69,8 +69,10 @@ impl Hooks for DomainHooks {
                 if row.flag("enabled") {
                     return Some(err!(InvalidStatus, "the domain {} is enabled; disable it first", row.name()));
                 }
-                let (what, n) = inside.iter().map(|(what, n)| (what, count_of(n, row.id()))).find(|(_, n)| *n > 0)?;
-                Some(err!(NotEmpty, "the domain {} still has {} {}; delete them first", row.name(), n, what))
+                let mut holds = self.state.counters.of_domain(row.id());
+                holds.extend(inside.iter().map(|(what, n)| ((*what).to_string(), count_of(n, row.id()))));
+                let what = counters::list(&holds);
+                (!what.is_empty()).then(|| err!(NotEmpty, "the domain {} still has {}; delete them first", row.name(), what))
             };
             Ok(rows.iter().map(refusal).collect())
         })
@@ -103,6 +105,8 @@ impl Hooks for DomainHooks {
                 }
                 for i in 0..page.rows.len() {
                     page.add(i, "idp_count", 0);
+                    let holds = self.state.counters.of_domain(page.rows[i].id());
+                    super::ext_resources(&self.state, page, i, holds);
                 }
             }
             Ok(())

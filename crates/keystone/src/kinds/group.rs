@@ -14,6 +14,7 @@ struct GroupHooks {
 
 pub fn kind(state: &Arc<State>) -> Kind {
     Kind::new::<Group, _>(&Arc::new(GroupHooks { state: state.clone() }))
+        .extras(&[super::DOMAIN])
         .action(JOIN, |h, op, row, body| Box::pin(h.join(op, row, body)))
         .action(LEAVE, |h, op, row, body| Box::pin(h.leave(op, row, body)))
         .action(ADD_USERS, |h, op, row, body| Box::pin(h.users(op, row, body, true)))
@@ -123,6 +124,10 @@ impl GroupHooks {
 }
 
 impl Hooks for GroupHooks {
+    fn created<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, _body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { crate::quota::demand(&self.state, tx, row).await })
+    }
+
     fn visible(&self, caller: &Caller, scope: Scope) -> Option<Cond> {
         let own = Cond::in_select("id", grants::groups_of(&caller.user_id));
         match scope {

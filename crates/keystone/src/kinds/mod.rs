@@ -14,9 +14,12 @@ mod user;
 
 use crate::state::State;
 use base::{Json, Result, Row};
-use resource::{Kind, Map};
+use resource::{Extra, Kind, Map};
 use std::{collections::HashMap, sync::Arc};
 use store::{Cond, Db, Pick, Read, Select};
+
+/// Whose it is to be, for kinds that a domain owns.
+const DOMAIN: Extra = Extra::create("domain_id", base::Kind::Text, "Owning domain, by id or name; that of the token when left out.");
 
 /// Every kind of the service.
 pub fn kinds(state: &Arc<State>) -> Vec<Kind> {
@@ -80,6 +83,14 @@ fn count_of(counts: &HashMap<String, i64>, id: &str) -> i64 {
 fn enabled_unless_said(body: &Map, row: &mut Row) {
     if body.get("enabled").is_none_or(Json::is_null) {
         row.set("enabled", true);
+    }
+}
+
+/// What other services keep for a project or domain, and when that was asked.
+fn ext_resources(state: &State, page: &mut resource::Page, i: usize, holds: crate::counters::Numbers) {
+    if let Some(at) = state.counters.at() {
+        page.add(i, "ext_resource", Json::from_iter(holds.into_iter().map(|(k, n)| (k, Json::from(n)))));
+        page.add(i, "ext_resources_last_update", at.to_string());
     }
 }
 

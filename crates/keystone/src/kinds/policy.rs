@@ -14,6 +14,7 @@ struct PolicyHooks {
 
 pub fn kind(state: &Arc<State>) -> Kind {
     Kind::new::<Policy, _>(&Arc::new(PolicyHooks { state: state.clone() }))
+        .extras(&[super::DOMAIN])
         .action(BIND, |h, op, row, body| Box::pin(h.bind_role(op, row, body)))
         .done()
 }
@@ -66,6 +67,10 @@ fn unfold(row: &mut Row) -> Result<()> {
 }
 
 impl Hooks for PolicyHooks {
+    fn created<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, _body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { crate::quota::demand(&self.state, tx, row).await })
+    }
+
     fn create<'a>(&'a self, op: &'a Op<'a>, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             enabled_unless_said(body, row);

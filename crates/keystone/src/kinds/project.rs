@@ -1,7 +1,7 @@
 //! Projects, and who is in them.
 
 use super::{count_of, distinct, enabled_unless_said, ids};
-use crate::{access, grants, kinds::alive, revoke, state::State};
+use crate::{access, counters, grants, kinds::alive, revoke, state::State};
 use api_identity::{GROUP_PROJECT, Project, USER_PROJECT, project::SYSTEM};
 use base::{Caller, Error, Json, Kind as Cell, Resource, Result, Row, Scope, err};
 use resource::{ActionFact, BoxFuture, Deleted, Hooks, Input, Kind, Map, Op, Page, Params, Removal, Reply, required, text_list};
@@ -14,6 +14,7 @@ struct ProjectHooks {
 
 pub fn kind(state: &Arc<State>) -> Kind {
     Kind::new::<Project, _>(&Arc::new(ProjectHooks { state: state.clone() }))
+        .extras(&[super::DOMAIN])
         .action(JOIN, |h, op, row, body| Box::pin(h.join(op, row, body)))
         .action(LEAVE, |h, op, row, body| Box::pin(h.leave(op, row, body)))
         .action(SET_ADMIN, |h, op, row, body| Box::pin(h.set_admin(op, row, body)))
@@ -170,6 +171,7 @@ impl Hooks for ProjectHooks {
 
     fn created<'a>(&'a self, op: &'a Op<'a>, tx: &'a mut Tx, _body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            crate::quota::demand(&self.state, tx, row).await?;
             if row.text("admin_id").is_empty() {
                 return Ok(());
             }
@@ -214,9 +216,11 @@ impl Hooks for ProjectHooks {
                 if is_system(row) {
                     return Some(err!(ProtectedResource, "the project {} came with the platform and cannot be deleted", row.name()));
                 }
-                let (n, what) =
-                    [(count_of(&users, row.id()), "users"), (count_of(&groups, row.id()), "groups")].into_iter().find(|(n, _)| *n > 0)?;
-                Some(err!(NotEmpty, "the project {} still has {} {}; let them leave first", row.name(), n, what))
+                let mut holds = self.state.counters.of_project(row.id());
+                holds.insert("users".into(), count_of(&users, row.id()));
+                holds.insert("groups".into(), count_of(&groups, row.id()));
+                let what = counters::list(&holds);
+                (!what.is_empty()).then(|| err!(NotEmpty, "the project {} still has {}; move them or delete them first", row.name(), what))
             };
             Ok(rows.iter().map(refusal).collect())
         })
@@ -260,6 +264,7 @@ impl Hooks for ProjectHooks {
                 let id = page.rows[i].id().to_string();
                 page.add(i, "user_count", Json::from(count_of(&users, &id)));
                 page.add(i, "group_count", Json::from(count_of(&groups, &id)));
+                super::ext_resources(&self.state, page, i, self.state.counters.of_project(&id));
                 let admin = admins.iter().find(|u| u.id() == page.rows[i].text("admin_id"));
                 if let Some(admin) = admin {
                     let domain = admin.text("domain_id");

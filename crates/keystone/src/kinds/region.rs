@@ -3,15 +3,17 @@
 use super::{alive, count_of, counts, ids};
 use api_identity::Region;
 use base::{Error, Json, Result, Row, err};
-use resource::{BoxFuture, Hooks, Kind, Map, Naming, Op, Page, check_name};
+use resource::{BoxFuture, Extra, Hooks, Kind, Map, Naming, Op, Page, check_name};
 use std::sync::Arc;
 
 struct RegionHooks;
 
 pub fn kind() -> Kind {
     // The name is the identifier, and that is unique by itself.
-    Kind::new::<Region, _>(&Arc::new(RegionHooks)).naming(Naming::Free).done()
+    Kind::new::<Region, _>(&Arc::new(RegionHooks)).extras(EXTRAS).naming(Naming::Free).done()
 }
+
+const EXTRAS: &[Extra] = &[Extra::create("id", base::Kind::Text, "The word it is known by; the name when left out.")];
 
 impl Hooks for RegionHooks {
     fn create<'a>(&'a self, _op: &'a Op<'a>, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {

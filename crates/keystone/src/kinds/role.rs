@@ -14,6 +14,7 @@ struct RoleHooks {
 
 pub fn kind(state: &Arc<State>) -> Kind {
     Kind::new::<Role, _>(&Arc::new(RoleHooks { state: state.clone() }))
+        .extras(&[super::DOMAIN])
         .action(SET, |h, op, row, body| Box::pin(h.set_policies(op, row, body)))
         .action(ADD, |h, op, row, body| Box::pin(h.add_policy(op, row, body)))
         .action(REMOVE, |h, op, row, body| Box::pin(h.remove_policy(op, row, body)))
@@ -117,6 +118,10 @@ impl RoleHooks {
 }
 
 impl Hooks for RoleHooks {
+    fn created<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, _body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { crate::quota::demand(&self.state, tx, row).await })
+    }
+
     fn updated<'a>(&'a self, op: &'a Op<'a>, _tx: &'a mut Tx, old: &'a Row, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             access::demand_reach(op, old)?;

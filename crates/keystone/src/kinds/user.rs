@@ -5,7 +5,9 @@ use crate::{access, grants, passwords, passwords::Chosen, revoke, state::State};
 use api_identity::{User, user::SYSADMIN};
 use auth::password::Outcome;
 use base::{Caller, Error, Json, Kind as Cell, Resource, Result, Row, Scope, Value, err};
-use resource::{ActionFact, BoxFuture, Deleted, Hooks, Input, Kind, Map, Op, Page, Params, Removal, Reply, flag, required, text_list};
+use resource::{
+    ActionFact, BoxFuture, Deleted, Extra, Hooks, Input, Kind, Map, Op, Page, Params, Removal, Reply, flag, required, text_list,
+};
 use std::{collections::HashMap, sync::Arc};
 use store::{Cond, Read, Select, Tx, work};
 
@@ -15,6 +17,7 @@ struct UserHooks {
 
 pub fn kind(state: &Arc<State>) -> Kind {
     Kind::new::<User, _>(&Arc::new(UserHooks { state: state.clone() }))
+        .extras(EXTRAS)
         .action(JOIN, |h, op, row, body| Box::pin(h.join(op, row, body)))
         .action(LEAVE, |h, op, row, body| Box::pin(h.leave(op, row, body)))
         .action(PASSWORD, |h, op, row, body| Box::pin(h.password(op, row, body)))
@@ -22,6 +25,11 @@ pub fn kind(state: &Arc<State>) -> Kind {
         .done()
 }
 
+const EXTRAS: &[Extra] = &[
+    Extra::create("password", Cell::Text, "Password; without one the user cannot log in with any.").and_update().secret(),
+    Extra::create("skip_password_complexity_check", Cell::Bool, "Take any password; the user is asked to change it.").and_update(),
+    super::DOMAIN,
+];
 const JOIN: ActionFact = ActionFact {
     name: "join",
     doc: "Give the user roles in projects.",
@@ -188,6 +196,10 @@ impl Hooks for UserHooks {
             }
             Ok(())
         })
+    }
+
+    fn created<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, _body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { crate::quota::demand(&self.state, tx, row).await })
     }
 
     fn update<'a>(&'a self, op: &'a Op<'a>, old: &'a Row, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {

@@ -6,6 +6,7 @@ mod contexts;
 mod directory;
 mod discovery;
 mod events;
+mod quotas;
 mod role_assignments;
 mod tokens;
 
@@ -65,6 +66,7 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     let router = tokens::routes(router, desk);
     let router = directory::routes(router, desk);
     let router = events::routes(router, desk);
+    let router = quotas::routes(router, desk);
     let router = role_assignments::routes(router, desk);
     let router = access::routes(router, desk);
     let router = assignments::routes(router, desk);
@@ -103,6 +105,12 @@ async fn resources(desk: &Desk, visit: Visit) -> Reply {
         && (services.as_str(), config.as_str()) == ("services", "config")
     {
         *which = service_of_type(&desk.state, which).await?;
+    }
+    if let (resource::Method::Delete, [plural, _]) = (method, &path[..])
+        && matches!(plural.as_str(), "projects" | "domains")
+        && desk.engine.kind(plural).is_some_and(|kind| desk.engine.widest(&ctx, kind, "delete", &[]) > Scope::None)
+    {
+        crate::counters::demand_known(&desk.state).await?;
     }
     let answer = desk.engine.handle(&ctx, method, &path, &params, body).await;
     if !matches!(method, resource::Method::Get | resource::Method::Head) {
