@@ -20,7 +20,7 @@ pub struct Page {
 
 impl Page {
     pub(crate) fn new(rows: Vec<Row>, details: bool, single: bool, rights: Scope) -> Page {
-        let extras = rows.iter().map(|_| Vec::new()).collect();
+        let extras = rows.iter().map(|_| Vec::with_capacity(if details { 64 } else { 4 })).collect();
         Page { rows, extras, details, single, rights }
     }
 
@@ -167,17 +167,23 @@ pub fn write_row(out: &mut Vec<u8>, row: &Row, extras: &[(Cow<'static, str>, Jso
         out.extend_from_slice(b"\":");
     };
     let wanted = |name: &str| only.is_none_or(|only| only.iter().any(|o| o == name));
-    for (field, value) in row.facts.fields.iter().zip(&row.values) {
+    // A computed key replaces the stored one of the same name, and an earlier computed one. Found by looking each up once: both lists are long.
+    let mut replaced = vec![false; row.values.len()];
+    let mut last: HashMap<&str, usize> = HashMap::with_capacity(extras.len());
+    for (i, (name, _)) in extras.iter().enumerate() {
+        if last.insert(name, i).is_none()
+            && let Some(column) = row.facts.position(name)
+        {
+            replaced[column] = true;
+        }
+    }
+    for (i, (field, value)) in row.facts.fields.iter().zip(&row.values).enumerate() {
         let flags = field.flags;
         let hidden = flags.has(Flags::HIDDEN)
             || (flags.has(Flags::SHOW) && !single)
             || (flags.has(Flags::ADMIN) && rights < Scope::System)
             || (flags.has(Flags::DOMAIN) && rights < Scope::Domain);
-        if hidden || value.omitted() || !wanted(field.name) {
-            continue;
-        }
-        // A computed key of the same name replaces the stored one.
-        if extras.iter().any(|(k, _)| k == field.name) {
+        if hidden || replaced[i] || value.omitted() || !wanted(field.name) {
             continue;
         }
         key(out, field.name);
@@ -190,8 +196,7 @@ pub fn write_row(out: &mut Vec<u8>, row: &Row, extras: &[(Cow<'static, str>, Jso
             Json::Array(a) => a.is_empty() && name != "nics",
             _ => false,
         };
-        let replaced = extras[i + 1..].iter().any(|(later, _)| later == name);
-        if !empty && !replaced && wanted(name) {
+        if !empty && last.get(&**name) == Some(&i) && wanted(name) {
             key(out, name);
             write_json(out, value);
         }

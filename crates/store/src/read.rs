@@ -64,13 +64,13 @@ pub trait Read: Send {
     /// [`Read::one`] as its type.
     fn get<R: Resource>(&mut self, id: &str) -> impl Future<Output = Result<Option<R>>> + Send {
         let row = self.one(R::facts(), id);
-        async move { Ok(row.await?.map(|row| R::from_row(&row))) }
+        async move { Ok(row.await?.map(typed)) }
     }
 
     /// [`Read::find`] as its type.
     fn list<R: Resource>(&mut self, cond: Cond) -> impl Future<Output = Result<Vec<R>>> + Send {
         let rows = self.find(R::facts(), cond);
-        async move { Ok(rows.await?.iter().map(R::from_row).collect()) }
+        async move { Ok(rows.await?.into_iter().map(typed).collect()) }
     }
 
     /// How many rows meet a condition.
@@ -122,6 +122,16 @@ pub trait Read: Send {
             Ok(rows.into_iter().filter_map(|mut row| if let Some(Value::Text(text)) = row.pop() { Some(text) } else { None }).collect())
         }
     }
+}
+
+/// [`Resource::from_row`] without copying the cells.
+fn typed<R: Resource>(row: Row) -> R {
+    let mut out = R::default();
+    for (i, value) in row.values.into_iter().enumerate() {
+        // Read by this very table's kinds, so it fits.
+        out.set(i, value).unwrap_or_else(|e| unreachable!("column {}: {e}", R::facts().fields[i].name));
+    }
+    out
 }
 
 fn all(facts: &'static Facts, cond: Cond) -> Select {
