@@ -1,0 +1,108 @@
+//! A real guest gets and loses disks and interfaces while it runs, and another size and root disk while it does not; asked through the API, seen
+//! from inside.
+
+mod lab;
+
+use lab::machine::{on_a_machine, wait};
+use lab::qga::GuestAgent;
+use lab::{PATIENCE, Platform, until_none};
+use serde_json::{Value as Json, json};
+use std::time::Duration;
+
+/// Waits until a server's status is this; the server then.
+async fn reach(platform: &Platform, word: &str) -> Json {
+    until_none(PATIENCE * 3, async || match platform.get("servers/web").await {
+        Ok(web) if web["server"]["status"] == word => vec![],
+        Ok(web) => vec![format!("{} {}", web["server"]["status"], web["server"]["status_reason"])],
+        Err(e) => vec![e.to_string()],
+    })
+    .await;
+    platform.get("servers/web").await.expect("the server")["server"].clone()
+}
+
+/// An action, done to its end; the server then. What went wrong would stand in it.
+async fn act(platform: &Platform, action: &str, body: Json, word: &str) -> Json {
+    platform.post(&format!("servers/web/{action}"), body).await.unwrap_or_else(|e| panic!("{action}: {e}"));
+    let web = reach(platform, word).await;
+    assert_eq!(web["status_reason"].as_str().unwrap_or_default(), "", "{action}");
+    web
+}
+
+/// Waits until a command in the guest says this.
+async fn inside(guest: &GuestAgent, command: &str, want: &str) {
+    let mut last = String::new();
+    for _ in 0..120 {
+        last = guest.run(command).await.trim().to_string();
+        if last == want {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("{command} says {last}, not {want}");
+}
+
+/// How many disks of so many MiB the guest has.
+fn disks(mb: u64) -> String {
+    format!("cat /sys/block/*/size | grep -cx {} || true", mb * 2048)
+}
+
+#[test]
+fn vm_parts_come_and_go_while_it_runs() {
+    on_a_machine("vm_parts_come_and_go_while_it_runs", async || {
+        let platform = Platform::start(&[], false).await;
+        platform.host_is_online().await;
+        platform.upload_guest().await;
+        platform.create("web", "testvm", 128).await;
+        reach(&platform, "running").await;
+        let (id, _) = platform.qemus().pop().expect("a process");
+        let directory = platform.host_data().join("guests").join(&id);
+        let ready = |times: usize| {
+            let text = String::from_utf8_lossy(&std::fs::read(directory.join("serial.log")).unwrap_or_default()).into_owned();
+            let said = text.lines().filter(|l| l.contains("@guest ") && l.contains(r#""event":"ready""#)).count();
+            (said >= times).then_some(())
+        };
+        wait("the guest", || ready(1)).await;
+        let guest = GuestAgent::new(&directory.join("qga.sock"));
+
+        inside(&guest, &disks(37), "0").await;
+        let web = act(&platform, "createdisk", json!({"disks": ["37m"]}), "running").await;
+        inside(&guest, &disks(37), "1").await;
+        let disk = web["disks_info"][1]["id"].as_str().expect("a second disk").to_string();
+        act(&platform, "resize-disk", json!({"disk_id": disk, "size": "53m"}), "running").await;
+        inside(&guest, &disks(53), "1").await;
+        act(&platform, "detachdisk", json!({"disk_id": disk, "keep_disk": true}), "running").await;
+        inside(&guest, &disks(53), "0").await;
+        act(&platform, "attachdisk", json!({"disk_id": disk, "driver": "virtio"}), "running").await;
+        inside(&guest, &disks(53), "1").await;
+
+        let cards = "ls /sys/class/net | grep -vcx lo";
+        inside(&guest, cards, "1").await;
+        let network = web["nics"][0]["network_id"].clone();
+        let web = act(&platform, "attachnetwork", json!({"nets": [{"network": network}]}), "running").await;
+        inside(&guest, cards, "2").await;
+        let mac = web["nics"][1]["mac"].as_str().expect("a second interface").to_string();
+        inside(&guest, &format!("cat /sys/class/net/*/address | grep -cx {mac} || true"), "1").await;
+        act(&platform, "detachnetwork", json!({"mac": mac}), "running").await;
+        inside(&guest, cards, "1").await;
+
+        act(&platform, "stop", json!({"is_force": true}), "ready").await;
+        act(&platform, "change-config", json!({"vcpu_count": 2, "vmem_size": 160}), "ready").await;
+        act(&platform, "start", json!({}), "running").await;
+        inside(&guest, "nproc", "2").await;
+        // A kept disk stays in its place over a stop.
+        inside(&guest, &disks(53), "1").await;
+        guest.run("echo here > /root/mark; sync").await;
+
+        act(&platform, "stop", json!({"is_force": true}), "ready").await;
+        act(&platform, "rebuild-root", json!({"auto_start": true}), "running").await;
+        inside(&guest, "cat /root/mark 2>/dev/null || echo anew", "anew").await;
+
+        platform.delete("web").await.expect("it goes");
+        let rows = platform.rows().await;
+        until_none(PATIENCE, async || {
+            let servers = platform.servers().await.map(|all| all.len());
+            if matches!(servers, Ok(0)) { platform.strays_of_host(&rows).await } else { vec![format!("{servers:?}")] }
+        })
+        .await;
+    });
+}
