@@ -113,6 +113,10 @@ fn attach_disk<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> B
         if disk.text("status") != "ready" || disk.flag("pending_deleted") {
             return Err(err!(InvalidStatus, "disk_id: disk {} is {}; it must be ready", disk.name(), disk.text("status")));
         }
+        // Seen is not owned: a shared disk stays with its project.
+        if disk.text("tenant_id") != row.text("tenant_id") {
+            return Err(err!(InputParameter, "disk_id: disk {} belongs to another project than server {}", disk.name(), row.name()));
+        }
         if disk.text("host_id") != row.text("host_id") {
             return Err(err!(InputParameter, "disk_id: disk {} lies on another host than server {}", disk.name(), row.name()));
         }
@@ -273,7 +277,7 @@ fn detach_network<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -
 /// Intent alone, so no task: the host of a stopped server has nothing to do until the next start.
 fn change_config<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
     Box::pin(async move {
-        in_status(&row, &[status::READY], "resize")?;
+        in_status(&row, &[status::READY, status::START_FAIL], "resize")?;
         not_in_bin(&row)?;
         if body.get("disks").is_some_and(|d| d.as_array().is_some_and(|d| !d.is_empty())) {
             return Err(err!(InputParameter, "disks: use createdisk for new disks and resize-disk for larger ones"));

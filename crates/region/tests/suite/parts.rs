@@ -95,6 +95,10 @@ async fn disks_come_and_go(world: World) {
     let eve = person("eve", "red", "member");
     let answer = world.ask(&eve, Method::Post, "servers/theirs/attachdisk", json!({"disk_id": "far"})).await;
     assert!(answer.is_err_and(|e| e.class().name() == "ResourceNotFoundError"));
+    // And what he sees because it is shared is not his either.
+    world.post("disks/far/public", json!({"scope": "system"})).await.unwrap();
+    let answer = world.ask(&eve, Method::Post, "servers/theirs/attachdisk", json!({"disk_id": "far"})).await;
+    assert!(answer.is_err_and(|e| e.to_string().contains("another project")));
     nothing_leaks(&world).await;
 }
 
