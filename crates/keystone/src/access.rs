@@ -1,7 +1,7 @@
 //! Who may hand out what: nobody gives, takes or writes powers he does not hold himself (spec 02 §7.1), and small steps several resources
 //! share. Without this the administrator of one project could make himself the administrator of all.
 
-use crate::{grants::change, revoke, state::State};
+use crate::{grants::change, revoke, separation, state::State};
 use api_identity::Role;
 use auth::Policy;
 use auth::policy::excess;
@@ -52,6 +52,9 @@ pub fn demand_everything(state: &State, ctx: &Ctx) -> Result<()> {
 
 /// Refuses unless the caller holds everything a role gives in a project (or domain).
 pub fn demand_role(state: &State, ctx: &Ctx, role: &Row, target: &Row) -> Result<()> {
+    if separation::may_hand_out(state, &ctx.caller, role.id(), target.id())? {
+        return Ok(());
+    }
     state.rules.given_by(role.id(), target.id()).iter().try_for_each(|(scope, policy)| demand_within(state, ctx, *scope, policy))
 }
 
@@ -83,6 +86,9 @@ pub fn may_take(state: &State, ctx: &Ctx, actor: &Row, target: &Row, role: &Row)
 pub async fn may_enter(state: &State, ctx: &Ctx, group: &Row) -> Result<()> {
     let held = crate::grants::of_actor(&mut &state.db, group.id()).await?;
     for assignment in held {
+        if separation::may_hand_out(state, &ctx.caller, &assignment.role_id, &assignment.target_id)? {
+            continue;
+        }
         for (scope, policy) in state.rules.given_by(&assignment.role_id, &assignment.target_id) {
             demand_within(state, ctx, scope, &policy)?;
         }

@@ -44,6 +44,8 @@ pub async fn ensure(state: &State) -> Result<Outcome> {
         fresh |= account.name == SYSADMIN && row.as_ref().is_some_and(|r| r.id().is_empty());
         account.row = row;
     }
+    // These are the platform's own, or somebody's who cannot enter with the role any more.
+    let limits = grants::Limits { apart: false, ..state.config.limits() };
     let (ctx, accounts) = (&Ctx::platform("bootstrap"), &accounts);
     state
         .db
@@ -57,7 +59,7 @@ pub async fn ensure(state: &State) -> Result<Outcome> {
                 let admin = one(tx, Role::facts(), Some(DEFAULT), ADMIN).await?.ok_or_else(|| Error::internal("no role admin"))?;
                 for account in accounts {
                     let user = ensure_account(tx, ctx, account).await?;
-                    grants::give(tx, ctx, state.config.limits(), &user, &project, &admin).await?;
+                    grants::give(tx, ctx, limits, &user, &project, &admin).await?;
                 }
                 Ok(())
             })

@@ -57,6 +57,8 @@ pub struct Config {
     pub default_quota: i64,
     /// Days that records of changes and logins are kept; 0 for ever.
     pub event_retention_days: i64,
+    /// Splits the administrator of the platform into those of operations, security and audit; nobody is two of them, and nobody works as the one.
+    pub three_administrators: bool,
     /// Lets people hand out more than they hold themselves.
     pub no_policy_violation_check: bool,
 
@@ -111,6 +113,7 @@ impl Default for Config {
             trusted_gateways: ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok()).collect(),
             default_quota: 500,
             event_retention_days: 180,
+            three_administrators: false,
             no_policy_violation_check: false,
             own_rules: Vec::new(),
         }
@@ -119,7 +122,7 @@ impl Default for Config {
 
 impl Config {
     pub fn limits(&self) -> Limits {
-        Limits { user: self.max_user_roles_in_project, group: self.max_group_roles_in_project }
+        Limits { user: self.max_user_roles_in_project, group: self.max_group_roles_in_project, apart: self.three_administrators }
     }
 
     pub fn password_cost(&self) -> Cost {

@@ -1,7 +1,7 @@
 //! Roles of users and groups in projects, and users in groups: the rows behind every permission (spec 02 §5). Used by the actions of users,
 //! groups and projects, by the assignment paths and by logins. Decides nothing: callers have asked the policies before.
 
-use crate::revoke;
+use crate::{revoke, separation};
 use api_identity::{Assignment, GROUP_DOMAIN, GROUP_PROJECT, Membership, USER_DOMAIN, USER_PROJECT};
 use base::{Ctx, Json, Resource, Result, Row, err};
 use resource::audit;
@@ -37,6 +37,8 @@ pub fn type_of(actor: Actor, target: Target) -> &'static str {
 pub struct Limits {
     pub user: usize,
     pub group: usize,
+    /// Whether there are three administrators, who must stay three.
+    pub apart: bool,
 }
 
 /// Gives a role; giving it again changes nothing. `actor` and `target` are the rows of user or group, and project or domain.
@@ -45,6 +47,9 @@ pub async fn give(tx: &mut Tx, ctx: &Ctx, limits: Limits, actor: &Row, target: &
     let id = Assignment::id_of(actor.id(), target.id(), role.id());
     if tx.one(Assignment::facts(), &id).await?.is_some() {
         return Ok(false);
+    }
+    if limits.apart {
+        separation::demand_role(tx, ctx, actor, role).await?;
     }
     let most = if actor.facts.name == "user" { limits.user } else { limits.group };
     let held = tx.count("assignments", Cond::eq("actor_id", actor.id()).and(Cond::eq("target_id", target.id()))).await?;
@@ -91,10 +96,13 @@ async fn told(tx: &mut Tx, ctx: &Ctx, actor: &Row, target: &Row, role: &Row, id:
 }
 
 /// Puts a user into a group; once more changes nothing.
-pub async fn enter(tx: &mut Tx, ctx: &Ctx, group: &Row, user: &Row) -> Result<bool> {
+pub async fn enter(tx: &mut Tx, ctx: &Ctx, limits: Limits, group: &Row, user: &Row) -> Result<bool> {
     let id = Membership::id_of(group.id(), user.id());
     if tx.one(Membership::facts(), &id).await?.is_some() {
         return Ok(false);
+    }
+    if limits.apart {
+        separation::demand_member(tx, ctx, group, user).await?;
     }
     let row = Membership { id: id.clone(), group_id: group.id().to_string(), user_id: user.id().to_string(), created_at: tx.now() };
     tx.insert(&row.to_row()).await?;

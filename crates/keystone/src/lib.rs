@@ -26,6 +26,7 @@ mod quota;
 pub mod remote;
 mod revoke;
 mod rules;
+mod separation;
 mod serve;
 mod state;
 mod trail;
@@ -89,6 +90,7 @@ pub async fn build(config: Config, db: Db, clock: Clock) -> Result<Keystone> {
             outcome => break outcome?,
         }
     };
+    separation::begin(&state).await?;
     state.load().await?;
 
     let owners = Arc::new(owners::LocalOwners(state.clone()));

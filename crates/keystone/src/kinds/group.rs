@@ -103,14 +103,14 @@ impl GroupHooks {
             return Err(err!(MissingParameter, "{} is missing", "user_ids"));
         }
         access::may_enter(&self.state, op.ctx, &row).await?;
-        let (row, users) = (&row, &users);
+        let (row, users, limits) = (&row, &users, self.state.config.limits());
         self.state
             .db
             .tx(|tx| {
                 work(async move {
                     for user in users {
                         if into {
-                            grants::enter(tx, op.ctx, row, user).await?;
+                            grants::enter(tx, op.ctx, limits, row, user).await?;
                         } else {
                             grants::leave(tx, op.ctx, row, user).await?;
                         }

@@ -108,6 +108,7 @@ pub(super) async fn roles(state: &State, user: &Row, target: &str) -> Result<Vec
     }
     let rows = db.find(<api_identity::Role as base::Resource>::facts(), Cond::is_in("id", ids).and(Cond::eq("deleted", false))).await?;
     let mut roles: Vec<Role> = rows.iter().map(|r| Role { id: r.id().to_string(), name: r.name().to_string() }).collect();
+    crate::separation::demand_entry(state, user, &roles)?;
     roles.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
     Ok(roles)
 }

@@ -101,7 +101,8 @@ async fn member(desk: &Desk, visit: Visit) -> Reply {
         Method::PUT => {
             demand(desk, &visit, g, "perform", &["add-users"]).await?;
             access::may_enter(state, ctx, g).await?;
-            state.db.tx(|tx| work(async move { grants::enter(tx, ctx, g, u).await })).await?;
+            let limits = state.config.limits();
+            state.db.tx(|tx| work(async move { grants::enter(tx, ctx, limits, g, u).await })).await?;
         }
         Method::DELETE => {
             demand(desk, &visit, g, "perform", &["remove-users"]).await?;

@@ -102,8 +102,10 @@ pub async fn on_postgres(test: impl Future<Output = ()>) {
 async fn watched(test: impl Future<Output = ()>) {
     let watch = Watch::start();
     test.await;
-    if watch.lines().iter().any(|line| line.contains("slow request")) {
-        watch.expect("slow request");
+    for slow in ["slow request", "slow statement"] {
+        if watch.lines().iter().any(|line| line.contains(slow)) {
+            watch.expect(slow);
+        }
     }
 }
 

@@ -126,3 +126,78 @@ pub async fn quotas() {
     assert_eq!(cloud.post(&admin, &path, json!({"identity_quotas": {"action": "delete"}})).await.status, 403);
     assert_eq!(cloud.send("GET", "/v3/identity_quotas", None, None, None).await.status, 401);
 }
+
+pub async fn three_administrators_stay_three() {
+    let place = crate::kit::Place::new().await;
+    let db = store::Db::open(&place.url).await.expect("a database");
+    let apart = || keystone::Config { three_administrators: true, ..config() };
+    let before = crate::kit::cloud_on(db.clone(), config(), Clock::real()).await;
+    // Nobody could ever fill an empty office: it does not start.
+    let refused = keystone::build(apart(), db.clone(), Clock::real()).await.err().expect("no holders yet");
+    assert!(refused.to_string().contains("nobody is the administrator of operations"), "{refused}");
+    let admin = before.admin().await;
+    for (name, role) in [("olga", "sys_opsadmin"), ("sven", "sys_secadmin"), ("sara", "sys_secadmin"), ("anna", "sys_adtadmin")] {
+        before.member(&admin, name, "system", role).await;
+    }
+    drop(before);
+    let cloud = crate::kit::cloud_on(db, apart(), Clock::real()).await;
+    assert_eq!(cloud.get(&admin, "/v3/users").await.status, 403, "the token of the one administrator is void");
+    assert_eq!(cloud.login("sysadmin", crate::kit::ADMIN_PASSWORD, Some("system")).await.refusal(), (423, "UserDisabled"));
+    cloud.token("regionadmin", crate::kit::SERVICE_PASSWORD, Some("system")).await;
+    let [olga, sven, anna] =
+        [("olga", "system"), ("sven", "system"), ("anna", "system")].map(|(n, p)| (n.to_string(), format!("{n}@Pass1"), p));
+    let olga = cloud.token(&olga.0, &olga.1, Some(olga.2)).await;
+    let sven = cloud.token(&sven.0, &sven.1, Some(sven.2)).await;
+    let anna = cloud.token(&anna.0, &anna.1, Some(anna.2)).await;
+
+    // Security says who may do what, without holding it; operations and audit do not.
+    cloud.make(&sven, "project", json!({"name": "demo"})).await;
+    cloud.make(&sven, "user", json!({"name": "dora", "password": "dora@Pass1"})).await;
+    cloud.put(&sven, "/v3/projects/demo/users/dora/roles/project_owner", json!({})).await.ok();
+    cloud.put(&sven, "/v3/projects/system/users/dora/roles/sys_opsadmin", json!({})).await.ok();
+    for token in [&olga, &anna] {
+        // Audit does not even see the project.
+        let given = cloud.put(token, "/v3/projects/demo/users/dora/roles/project_viewer", json!({})).await;
+        assert!(matches!(given.status, 403 | 404), "{}", given.body);
+        assert_eq!(cloud.post(token, "/v3/users", json!({"user": {"name": "x"}})).await.status, 403);
+    }
+    // Two offices in one hand, directly or through a group; the one administrator; oneself.
+    for path in [
+        "/v3/projects/system/users/dora/roles/sys_secadmin",
+        "/v3/projects/demo/users/dora/roles/domain_adtadmin",
+        "/v3/projects/system/users/olga/roles/sys_adtadmin",
+        "/v3/projects/system/users/dora/roles/admin",
+        "/v3/projects/demo/users/sven/roles/project_viewer",
+    ] {
+        assert_eq!(cloud.put(&sven, path, json!({})).await.refusal(), (403, "ForbiddenError"), "{path}");
+    }
+    cloud.make(&sven, "group", json!({"name": "readers"})).await;
+    cloud.put(&sven, "/v3/projects/system/groups/readers/roles/sys_adtadmin", json!({})).await.ok();
+    cloud.make(&sven, "user", json!({"name": "rita"})).await;
+    cloud.put(&sven, "/v3/groups/readers/users/rita", json!({})).await.ok();
+    for user in ["dora", "olga", "sven"] {
+        assert_eq!(cloud.put(&sven, &format!("/v3/groups/readers/users/{user}"), json!({})).await.status, 403, "{user}");
+    }
+    cloud.make(&sven, "group", json!({"name": "crew"})).await;
+    cloud.put(&sven, "/v3/groups/crew/users/dora", json!({})).await.ok();
+    let both = cloud.put(&sven, "/v3/projects/system/groups/crew/roles/domain_secadmin", json!({})).await;
+    assert_eq!(both.refusal(), (403, "ForbiddenError"));
+    // Nor by a role of one's own making.
+    cloud.make(&sven, "role", json!({"name": "lord"})).await;
+    assert_eq!(cloud.post(&sven, "/v3/roles/lord/add-policy", json!({"role": {"policy_id": "sysadmin"}})).await.status, 403);
+    // Only audit reads what all did.
+    assert!(cloud.get(&anna, "/v3/events?scope=system").await.ok()["events"].as_array().is_some_and(|e| !e.is_empty()));
+    for token in [&olga, &sven] {
+        assert_eq!(cloud.get(token, "/v3/events?scope=system").await.status, 403);
+    }
+}
+
+pub async fn what_belongs_to_whom() {
+    let cloud = cloud().await;
+    let admin = cloud.admin().await;
+    let (acme, boss) = boss_of_acme(&cloud, &admin).await;
+    let told = cloud.get(&admin, "/v3/scope-resources").await.ok();
+    let of = |plural: &str| told[plural].as_array().expect("rows").iter().find(|r| r["domain_id"] == acme).map(|r| r["res_count"].clone());
+    assert_eq!((of("users"), of("projects")), (Some(json!(1)), Some(json!(1))));
+    assert_eq!(cloud.get(&boss, "/v3/scope-resources").await.refusal(), (403, "ForbiddenError"));
+}

@@ -31,7 +31,7 @@ macro_rules! all {
             $run:
             audit { every_login_leaves_a_record records_as_files no_secret_in_any_record }
             attacks { tampered_tokens_are_refused_and_logged protected_fields headers_that_would_say_who }
-            limits { what_keeps_a_project_or_domain quotas }
+            limits { what_belongs_to_whom three_administrators_stay_three what_keeps_a_project_or_domain quotas }
             access { explained denials_name_what_is_missing conditions_on_tags conditions_in_another_process }
             bootstrap { every_table_is_as_the_facts_say a_second_start_changes_nothing what_a_platform_begins_with a_password_is_made_up_once the_configuration_moves_endpoints_and_sets_passwords two_starts_at_once }
             login { what_a_token_answer_holds who_cannot_log_in too_many_wrong_passwords_lock unscoped_first_then_a_project scopes_of_openstack_and_domains verifying_and_revoking what_voids_tokens tokens_run_out_and_keys_change access_keys }
