@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod application_credential;
 mod assignment;
 mod client;
 mod credential;
@@ -29,6 +30,7 @@ pub use answer::{
     AccessKey, Assigned, AssignedScope, CatalogEndpoint, CatalogService, DomainRef, Named, PolicyNames, PolicyTrees, ProjectRef, RoleRef,
     Subject, TokenAnswer, UserRef,
 };
+pub use application_credential::{AccessRule, ApplicationCredential};
 pub use assignment::{Assignment, GROUP_DOMAIN, GROUP_PROJECT, USER_DOMAIN, USER_PROJECT};
 pub use client::{IdentityClient, Issued, Login};
 pub use credential::{Credential, TYPES as CREDENTIAL_TYPES};
@@ -43,7 +45,8 @@ pub use policy::Policy;
 pub use project::Project;
 pub use region::Region;
 pub use request::{
-    AssumeMethod, Auth, AuthContext, AuthRequest, Identity, PasswordMethod, PasswordUser, ScopeProject, ScopeWish, TokenMethod, Which,
+    ApplicationCredentialMethod, AssumeMethod, Auth, AuthContext, AuthRequest, Identity, PasswordMethod, PasswordUser, ScopeProject,
+    ScopeWish, TokenMethod, TotpMethod, TotpUser, Which,
 };
 pub use role::Role;
 pub use rolepolicy::RolePolicy;
@@ -78,6 +81,7 @@ mod tests {
             super::Endpoint::facts(),
             super::Region::facts(),
             super::Credential::facts(),
+            super::ApplicationCredential::facts(),
             super::Assignment::facts(),
             super::Membership::facts(),
         ] {
@@ -93,6 +97,7 @@ mod tests {
         for (facts, names) in [
             (super::User::facts(), &["password_hash", "password_history"][..]),
             (super::Credential::facts(), &["sealed_blob", "key_hash"]),
+            (super::ApplicationCredential::facts(), &["secret_hash"]),
             (super::Service::facts(), &["sealed_config", "config"]),
         ] {
             for name in names {

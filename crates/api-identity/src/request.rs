@@ -21,7 +21,7 @@ pub struct Auth {
     pub context: AuthContext,
 }
 
-/// Who it is, and how that is shown: exactly one method.
+/// Who it is, and how that is shown: one method, or a password with a second factor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Identity {
     #[serde(default)]
@@ -38,6 +38,11 @@ pub struct Identity {
     pub access_key_secret: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume: Option<AssumeMethod>,
+    /// The second factor beside a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totp: Option<TotpMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application_credential: Option<ApplicationCredentialMethod>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -70,6 +75,40 @@ pub struct TokenMethod {
 pub struct AssumeMethod {
     #[serde(default)]
     pub user: PasswordUser,
+}
+
+/// A one-time password, as OpenStack sends it beside the password: `methods` is then `["password", "totp"]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TotpMethod {
+    #[serde(default)]
+    pub user: TotpUser,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TotpUser {
+    /// May be left out: then it is the user of the password.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Which::is_empty")]
+    pub domain: Which,
+    /// Six digits of the user's generator, or one of his recovery codes.
+    #[serde(default)]
+    pub passcode: Secret,
+}
+
+/// An application credential by id, or by name and user.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ApplicationCredentialMethod {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<PasswordUser>,
+    #[serde(default)]
+    pub secret: Secret,
 }
 
 /// A domain by id or name.

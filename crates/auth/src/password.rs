@@ -8,7 +8,7 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use base::{Result, err};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Longer passwords are refused before any hashing: the work must not depend on what a stranger sends.
 pub const MAX_LEN: usize = 256;
@@ -102,13 +102,32 @@ pub fn hash(password: &str, cost: Cost) -> Result<String> {
     Ok(hash.to_string())
 }
 
-/// The same work as comparing with a stored password, for a user who does not exist.
-pub fn waste(password: &str) {
-    static NOBODY: LazyLock<Option<Stored>> = LazyLock::new(|| hash("nobody has this password", Cost::default()).ok().map(Stored::Argon2));
-    if let Some(nobody) = &*NOBODY {
-        std::hint::black_box(nobody.verify(password, Cost::default()));
-    }
+/// The same work as comparing with a stored password, for a user who does not exist. What was compared with, for whoever counts.
+pub fn waste(password: &str, cost: Cost) -> Option<Stored> {
+    static NOBODY: Mutex<Option<(Cost, Stored)>> = Mutex::new(None);
+    let known = NOBODY.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|(c, _)| *c == cost);
+    let nobody = match known {
+        Some((_, nobody)) => nobody,
+        None => {
+            let nobody = Stored::Argon2(hash("nobody has this password", cost).ok()?);
+            *NOBODY.lock().unwrap_or_else(PoisonError::into_inner) = Some((cost, nobody.clone()));
+            nobody
+        }
+    };
+    std::hint::black_box(nobody.verify(password, cost));
+    Some(nobody)
 }
+
+/// The same work as comparing with a hash of the old kind, at the cost existing installations have.
+pub fn waste_old(password: &str) -> Option<Stored> {
+    static NOBODY: LazyLock<Option<Stored>> = LazyLock::new(|| bcrypt::hash("nobody has this password", OLD_COST).ok().map(Stored::Bcrypt));
+    let nobody = NOBODY.as_ref()?;
+    std::hint::black_box(nobody.verify(password, Cost::default()));
+    Some(nobody.clone())
+}
+
+/// Cost of bcrypt in existing installations (spec 02 §3).
+const OLD_COST: u32 = 10;
 
 /// What a new password must be (spec 02 §3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -296,7 +315,7 @@ mod tests {
     #[test]
     fn an_unknown_user_costs_as_much_as_a_known_one() {
         let stored = Stored::Argon2(hash("right", Cost::default()).unwrap());
-        waste("warm up");
+        waste("warm up", Cost::default());
         let time = |f: &dyn Fn()| {
             (0..5)
                 .map(|_| {
@@ -308,7 +327,10 @@ mod tests {
                 .unwrap()
                 .as_secs_f64()
         };
-        let (known, unknown) = (time(&|| assert!(!stored.verify("wrong", Cost::default()).is_right())), time(&|| waste("wrong")));
+        let (known, unknown) = (
+            time(&|| assert!(!stored.verify("wrong", Cost::default()).is_right())),
+            time(&|| assert!(waste("wrong", Cost::default()).is_some())),
+        );
         // Ten, because the machine may be busy; without the work it would be a million.
         assert!(unknown > known / 10.0 && unknown < known * 10.0, "{known} {unknown}");
     }

@@ -59,9 +59,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Whether a request is within the bounds. `path` is the service's own, without a query; in a rule `*` and `{name}` stand for one
-    /// segment and `**` for the rest.
-    pub fn allow(&self, service: &str, method: &str, path: &str) -> bool {
+    /// Whether a request is within the bounds. `path` are the decoded segments after the service's prefix; in a rule `*` and `{name}` stand
+    /// for one segment and `**` for the rest.
+    pub fn allow(&self, service: &str, method: &str, path: &[impl AsRef<str>]) -> bool {
         let fits = |(s, m, p): &(String, String, String)| {
             s == service && (m.eq_ignore_ascii_case(method) || (m.eq_ignore_ascii_case("GET") && method == "HEAD")) && path_fits(p, path)
         };
@@ -69,8 +69,8 @@ impl Limits {
     }
 }
 
-fn path_fits(rule: &str, path: &str) -> bool {
-    let mut have = path.split('/').filter(|s| !s.is_empty());
+fn path_fits(rule: &str, path: &[impl AsRef<str>]) -> bool {
+    let mut have = path.iter().map(AsRef::as_ref).filter(|s| !s.is_empty());
     for want in rule.split('/').filter(|s| !s.is_empty()) {
         if want == "**" {
             return true;
@@ -278,9 +278,9 @@ mod tests {
             rules: rules.iter().map(|(s, m, p)| (s.to_string(), m.to_string(), p.to_string())).collect(),
         };
         let check = |rule: (&str, &str, &str), method: &str, path: &str, want: bool| {
-            assert_eq!(limits(&[rule]).allow("compute", method, path), want, "{rule:?} {method} {path}");
+            assert_eq!(limits(&[rule]).allow("compute", method, &path.split('/').collect::<Vec<_>>()), want, "{rule:?} {method} {path}");
         };
-        assert!(limits(&[]).allow("compute", "DELETE", "/anything"), "no rules, no bounds");
+        assert!(limits(&[]).allow("compute", "DELETE", &["anything"]), "no rules, no bounds");
         check(("compute", "GET", "/servers"), "GET", "/servers", true);
         check(("compute", "GET", "/servers"), "HEAD", "/servers", true);
         check(("compute", "GET", "/servers"), "GET", "/servers/", true);

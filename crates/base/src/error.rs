@@ -37,6 +37,7 @@ classes! {
     Unauthorized = 401 "UnauthorizedError",
     InvalidCredential = 401 "InvalidCredentialError",
     WrongPassword = 401 "WrongPassword",
+    SecondFactorRequired = 401 "SecondFactorRequired",
     RequireLicense = 402 "RequireLicenseError",
     Forbidden = 403 "ForbiddenError",
     NotSufficientPrivilege = 403 "NotSufficientPrivilegeError",

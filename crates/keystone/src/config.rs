@@ -39,6 +39,17 @@ pub struct Config {
     pub password_expiration_seconds: i64,
     /// Wrong passwords after which a user is locked; 0 for never.
     pub password_error_lock_count: i64,
+    /// Failed logins of one user from one address after which that address waits; 0 for never.
+    pub login_attempts: i64,
+    /// Failed logins from one address, whoever the users, after which it waits; 0 for never.
+    pub login_attempts_of_address: i64,
+    /// How long it waits, and how long failures are remembered, seconds.
+    pub login_lock_seconds: i64,
+    /// Failed logins from one address per second that are looked at, in the long run and at once; 0 for any number.
+    pub login_failures_per_second: f64,
+    pub login_failures_at_once: f64,
+    /// Name of the platform in the apps that make one-time passwords.
+    pub second_factor_issuer: String,
     /// Memory and passes of a password's hash; turned down in tests only.
     pub password_hash_memory_kib: u32,
     pub password_hash_passes: u32,
@@ -104,6 +115,12 @@ impl Default for Config {
             password_unique_history_check: 0,
             password_expiration_seconds: 0,
             password_error_lock_count: 0,
+            login_attempts: 10,
+            login_attempts_of_address: 100,
+            login_lock_seconds: 900,
+            login_failures_per_second: 5.0,
+            login_failures_at_once: 50.0,
+            second_factor_issuer: "Wolke".into(),
             password_hash_memory_kib: cost.memory_kib,
             password_hash_passes: cost.passes,
             max_user_roles_in_project: 5,

@@ -33,6 +33,7 @@ mod trail;
 
 pub use bootstrap::Outcome;
 pub use config::{Config, ServiceEntry};
+pub use passwords::HashWork;
 
 use auth::{Guard, Verifier};
 use base::{Class, Clock, Result};
@@ -48,10 +49,12 @@ pub const MIGRATIONS: Migrations = Migrations {
     sqlite: &[
         ("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql")),
         ("0010_quotas.sql", include_str!("../migrations/sqlite/0010_quotas.sql")),
+        ("0011_logins.sql", include_str!("../migrations/sqlite/0011_logins.sql")),
     ],
     postgres: &[
         ("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql")),
         ("0010_quotas.sql", include_str!("../migrations/postgres/0010_quotas.sql")),
+        ("0011_logins.sql", include_str!("../migrations/postgres/0011_logins.sql")),
     ],
 };
 
@@ -92,6 +95,7 @@ pub async fn build(config: Config, db: Db, clock: Clock) -> Result<Keystone> {
     };
     separation::begin(&state).await?;
     state.load().await?;
+    login::upkeep(&state).await?;
 
     let owners = Arc::new(owners::LocalOwners(state.clone()));
     let gate: Arc<dyn Gate> = Arc::new(PolicyGate::new(state.rules.shared(), clock.clone()).with_owner_tags(owners.clone()));
@@ -152,12 +156,20 @@ impl Keystone {
     }
 }
 
+impl Keystone {
+    /// Password hashes computed since the start: what a stranger's guesses cost.
+    pub fn hash_work(&self) -> HashWork {
+        self.state.hashed.read()
+    }
+}
+
 async fn upkeep(state: &State) -> Result<()> {
     state.keys.rotate(state).await?;
     // A key published earlier may have come to its turn.
     state.keys.load(state).await?;
     revoke::trim(&state.db).await?;
     trail::trim(&state.db, state.config.event_retention_days).await?;
+    login::upkeep(state).await?;
     state.db.feed().trim(FEED_KEPT.0, FEED_KEPT.1).await?;
     Ok(())
 }

@@ -2,23 +2,82 @@
 
 use crate::state::State;
 use api_identity::Secret;
-use auth::password::{Outcome, Stored, hash, waste};
+use auth::password::{Outcome, Stored, hash, waste, waste_old};
 use base::{Error, Json, Result, Row, err};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Password hashes computed so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashWork {
+    pub argon2: u64,
+    pub bcrypt: u64,
+}
+
+/// Counts them, and knows whether old hashes are still about.
+#[derive(Default)]
+pub struct Hashed {
+    argon2: AtomicU64,
+    bcrypt: AtomicU64,
+    /// Whether some user still has a hash of the old kind. Then every wrong password costs one of either kind: otherwise the time would tell
+    /// who exists and has not logged in since the change.
+    old: AtomicBool,
+}
+
+impl Hashed {
+    pub fn read(&self) -> HashWork {
+        HashWork { argon2: self.argon2.load(Relaxed), bcrypt: self.bcrypt.load(Relaxed) }
+    }
+
+    pub fn expect_old(&self, old: bool) {
+        self.old.store(old, Relaxed);
+    }
+
+    fn count(&self, stored: &Stored) {
+        match stored {
+            Stored::Argon2(_) => &self.argon2,
+            Stored::Bcrypt(_) => &self.bcrypt,
+        }
+        .fetch_add(1, Relaxed);
+    }
+}
 
 /// Compares a password with a user's; for no user the same work is done and the answer is wrong.
 pub async fn compare(state: &State, user: Option<&Row>, password: &Secret) -> Result<Outcome> {
-    let stored = user.and_then(|u| Stored::parse(u.text("password_hash")));
+    compare_with(state, user.map(|u| u.text("password_hash")), password).await
+}
+
+/// The same for the hash of anything else that is a secret of somebody.
+pub async fn compare_with(state: &State, hash: Option<&str>, password: &Secret) -> Result<Outcome> {
+    let stored = hash.and_then(Stored::parse);
+    let decoy = Decoys { argon2: !matches!(stored, Some(Stored::Argon2(_))), bcrypt: state.hashed.old.load(Relaxed) };
     let (password, cost) = (password.clone(), state.config.password_cost());
-    working(state, move || {
-        Ok(match stored {
-            Some(stored) => stored.verify(password.expose(), cost),
-            None => {
-                waste(password.expose());
-                Outcome::Wrong
-            }
-        })
+    if let Some(stored) = &stored {
+        state.hashed.count(stored);
+    }
+    let of_old = matches!(stored, Some(Stored::Bcrypt(_)));
+    let (outcome, wasted) = working(state, move || {
+        let outcome = stored.map_or(Outcome::Wrong, |stored| stored.verify(password.expose(), cost));
+        if outcome.is_right() {
+            return Ok((outcome, Vec::new()));
+        }
+        let mut wasted = Vec::new();
+        if decoy.argon2 {
+            wasted.push(waste(password.expose(), cost));
+        }
+        if decoy.bcrypt && !of_old {
+            wasted.push(waste_old(password.expose()));
+        }
+        Ok((outcome, wasted))
     })
-    .await
+    .await?;
+    wasted.iter().flatten().for_each(|w| state.hashed.count(w));
+    Ok(outcome)
+}
+
+/// What is computed besides, so that every wrong password costs the same.
+struct Decoys {
+    argon2: bool,
+    bcrypt: bool,
 }
 
 /// Whether somebody else chose the password and the rules about its shape are passed over.

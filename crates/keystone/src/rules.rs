@@ -43,6 +43,7 @@ fn own_rules() -> &'static Policy {
     static OWN: LazyLock<Policy> = LazyLock::new(|| {
         let document = json!({"identity": {
             "credentials": "allow",
+            "application_credentials": "allow",
             "users": {"get": "allow", "list": "allow", "update": "allow", "perform": {"password": "allow"}},
             "projects": {"get": "allow", "list": "allow"},
             "groups": {"get": "allow", "list": "allow"},

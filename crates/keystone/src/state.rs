@@ -1,6 +1,6 @@
 //! What every part of the service shares.
 
-use crate::{config::Config, counters::Counters, directory::Directory, keys::Keys, rules::Rules};
+use crate::{config::Config, counters::Counters, directory::Directory, keys::Keys, login::Throttle, passwords::Hashed, rules::Rules};
 use api_identity::CatalogService;
 use arc_swap::ArcSwap;
 use auth::Seal;
@@ -29,6 +29,9 @@ pub struct State {
     pub verifier: Arc<Verifier>,
     /// Places for password work.
     pub hashing: Semaphore,
+    pub hashed: Hashed,
+    /// How fast addresses may fail.
+    pub throttle: Throttle,
     /// How far the change feed has been followed; held while following.
     pub(crate) followed: Mutex<()>,
     pub(crate) cursor: AtomicI64,
@@ -52,6 +55,8 @@ impl State {
             counters: Counters::default(),
             verifier: Arc::new(Verifier::new(auth::KeyRing::new(), REMEMBERED, clock.clone())),
             hashing: Semaphore::new(cores),
+            hashed: Hashed::default(),
+            throttle: Throttle::default(),
             followed: Mutex::default(),
             cursor: AtomicI64::new(-1),
             config,

@@ -1,9 +1,9 @@
 //! Credentials: secrets of users, sealed at rest (spec 02 §6).
 
 use super::enabled_unless_said;
-use crate::{revoke, state::State};
+use crate::{login::second, revoke, state::State};
 use api_identity::{CREDENTIAL_TYPES, Credential, User};
-use base::{Json, Resource, Result, Row, Scope, err};
+use base::{Error, Json, Resource, Result, Row, Scope, err};
 use resource::{BoxFuture, Deleted, Extra, Hooks, Kind, Map, Naming, Op, Page, Removal};
 use std::sync::Arc;
 use store::{Cond, Read, Tx};
@@ -42,6 +42,12 @@ impl CredentialHooks {
         row.set("sealed_blob", self.state.seal.close(text)?);
         row.set("key_hash", self.state.seal.fingerprint(text));
         Ok(())
+    }
+
+    /// Which of the rows are second factors that are asked for at login.
+    async fn in_use(&self, rows: &[Row]) -> Result<Vec<String>> {
+        let factors: Vec<String> = rows.iter().filter(|r| r.text("type") == "totp").map(|r| r.id().to_string()).collect();
+        if factors.is_empty() { Ok(Vec::new()) } else { second::in_use(&self.state.db, factors).await }
     }
 }
 
@@ -101,6 +107,18 @@ impl Hooks for CredentialHooks {
         })
     }
 
+    fn deletable<'a>(&'a self, op: &'a Op<'a>, rows: &'a [Row]) -> BoxFuture<'a, Result<Vec<Option<Error>>>> {
+        Box::pin(async move {
+            let used = self.in_use(rows).await?;
+            let refusal = |row: &Row| {
+                let own = row.text("owner_id") == op.ctx.caller.user_id;
+                (own && used.iter().any(|id| id == row.id()))
+                    .then(|| err!(ProtectedResource, "this second factor is in use; remove it with a code of it"))
+            };
+            Ok(rows.iter().map(refusal).collect())
+        })
+    }
+
     fn delete<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, row: &'a mut Row, _how: Removal) -> BoxFuture<'a, Result<Deleted>> {
         Box::pin(async move {
             revoke::access_key(tx, row.id()).await?;
@@ -111,11 +129,13 @@ impl Hooks for CredentialHooks {
 
     fn view<'a>(&'a self, _op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            let used = self.in_use(&page.rows).await?;
             let users = self.state.db.read().find(User::facts(), Cond::is_in("id", page.ids("owner_id"))).await?;
             for i in 0..page.rows.len() {
                 let (owner, sealed) = (page.rows[i].text("owner_id").to_string(), page.rows[i].text("sealed_blob").to_string());
                 page.add(i, "user_id", owner.as_str());
-                if !sealed.is_empty() {
+                // A second factor that can be read with a token is none.
+                if !sealed.is_empty() && !used.iter().any(|id| id == page.rows[i].id()) {
                     page.add(i, "blob", self.state.seal.open(&sealed)?);
                 }
                 if let Some(user) = users.iter().find(|u| u.id() == owner) {

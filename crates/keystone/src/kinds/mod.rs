@@ -1,5 +1,6 @@
 //! The resources of the service, one file each: what their facts cannot say.
 
+mod application_credential;
 mod credential;
 mod domain;
 mod endpoint;
@@ -35,6 +36,7 @@ pub fn kinds(state: &Arc<State>) -> Vec<Kind> {
         endpoint::kind(state),
         region::kind(),
         credential::kind(state),
+        application_credential::kind(state),
     ]
 }
 

@@ -26,7 +26,9 @@ pub async fn subject(state: &State, claims: &Claims) -> Result<Subject> {
         let (id, name) =
             if claims.is_domain { (domain.id.clone(), domain.name.clone()) } else { (caller.project_id.clone(), caller.project.clone()) };
         out.project = Some(ProjectRef { domain, id, name });
-        out.roles = caller.roles.iter().map(|r| Named { id: r.id.clone(), name: r.name.clone() }).collect();
+        // A token with very many roles has them without names.
+        let name = |r: &Role| if r.name.is_empty() { state.directory.role_name(&r.id) } else { r.name.clone() };
+        out.roles = caller.roles.iter().map(|r| Named { id: r.id.clone(), name: name(r) }).collect();
         out.policies = state.rules.names(caller, claims.ip);
         out.catalog = catalogue(state);
     } else {

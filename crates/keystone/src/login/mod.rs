@@ -1,7 +1,7 @@
 //! From a token request to a token (spec 02 §2).
 //!
 //! ```text
-//! who (password, token, access key) ─▶ where (project, domain, nowhere) ─▶ claims ─▶ signed token ─▶ answer
+//! who (password and second factor, token, access key, application credential) ─▶ where (project, domain, nowhere) ─▶ claims ─▶ signed token ─▶ answer
 //! ```
 //!
 //! Nobody learns here who exists: an unknown user and a wrong password cost the same and are answered alike. (Existing services answer 404
@@ -9,10 +9,15 @@
 
 mod aksk;
 mod answer;
+pub mod application;
+mod guard;
 mod scope;
+pub mod second;
 mod who;
 
+pub use aksk::SignedRequest;
 pub use answer::{catalogue, subject};
+pub use guard::{Throttle, upkeep};
 
 use crate::state::State;
 use api_identity::{AccessKey, Auth, AuthContext, Secret, Subject};
@@ -32,14 +37,17 @@ pub struct Issued {
 /// Who somebody turned out to be.
 pub(crate) struct Proved {
     pub user: Row,
-    /// The word of the method.
-    pub method: &'static str,
+    /// The words of the methods.
+    pub methods: Vec<&'static str>,
     /// The chain the new token continues; empty for a new login.
     pub chain: Vec<String>,
     /// The new token cannot outlive this.
     pub until: Option<Timestamp>,
     /// The project the proof is tied to, whatever scope was asked for.
     pub project: Option<String>,
+    /// The only roles the token may have there; `None` for all the user has.
+    pub roles: Option<Vec<String>>,
+    pub limits: Option<Arc<auth::Limits>>,
     pub access_key: AccessKey,
     /// Where the first login of the chain came from.
     pub context: Option<AuthContext>,
@@ -47,7 +55,18 @@ pub(crate) struct Proved {
 
 /// Carries out `POST /v3/auth/tokens`. `peer` is the address of the connection.
 pub async fn issue(state: &State, auth: &Auth, peer: Option<IpAddr>) -> Result<Issued> {
-    let proved = who::prove(state, &auth.identity).await?;
+    let address = said_address(state, &auth.context, peer).or(peer);
+    let proved = who::prove(state, &auth.identity, address).await?;
+    finish(state, auth, proved, peer).await
+}
+
+/// Carries out `POST /v3/ec2tokens` and `/v3/s3tokens`: a token for whoever signed a request that a service received.
+pub async fn issue_for_request(state: &State, request: &SignedRequest) -> Result<Issued> {
+    let proved = aksk::prove_request(state, request).await?;
+    finish(state, &Auth::default(), proved, None).await
+}
+
+async fn finish(state: &State, auth: &Auth, proved: Proved, peer: Option<IpAddr>) -> Result<Issued> {
     who::may_work(state, &proved.user)?;
     let place = scope::enter(state, &proved, auth.scope.as_ref()).await?;
     let context = context(state, &auth.context, proved.context.as_ref(), peer);
@@ -59,6 +78,16 @@ pub async fn issue(state: &State, auth: &Auth, peer: Option<IpAddr>) -> Result<I
         note_login(state, &proved.user, &context).await?;
     }
     Ok(Issued { token, subject })
+}
+
+/// Refuses unless the password is the user's: for changes a token alone must not make. Guesses are counted like those at the door.
+pub async fn demand_password(state: &State, user: &Row, password: &Secret, peer: Option<IpAddr>) -> Result<()> {
+    let attempt = guard::Attempt::new(Some(user), user.name(), "", peer);
+    guard::admit(state, &attempt).await?;
+    if acceptable(password) && crate::passwords::compare(state, Some(user), password).await?.is_right() {
+        return guard::succeeded(state, &attempt).await;
+    }
+    Err(guard::failed(state, &attempt).await?)
 }
 
 /// What the client says of itself, or what is known of the connection; a token made from another keeps the first login's.
@@ -106,14 +135,14 @@ fn claims(state: &State, proved: &Proved, place: &Place, context: &AuthContext) 
     audit_ids.push(short_id()?);
     Ok(Claims {
         caller: Arc::new(caller),
-        methods: vec![proved.method.to_string()],
+        methods: proved.methods.iter().map(ToString::to_string).collect(),
         issued: now,
         expires,
         audit_ids,
         source: context.source.clone(),
         ip: context.ip.parse().ok(),
         is_domain: place.is_domain,
-        limits: None,
+        limits: proved.limits.clone(),
         key_id: String::new(),
     })
 }
@@ -152,8 +181,8 @@ async fn note_login(state: &State, user: &Row, context: &AuthContext) -> Result<
         .await
 }
 
-/// Counts a wrong password; the one too many locks the user.
-pub(crate) async fn note_failure(state: &State, user: &Row) -> Result<Error> {
+/// Counts a wrong password; the one too many locks the user, and is answered so.
+pub(crate) async fn note_failure(state: &State, user: &Row) -> Result<Option<Error>> {
     let most = state.config.password_error_lock_count;
     let lockable = most > 0 && !user.flag("is_system_account");
     let now = state.clock.now();
@@ -179,9 +208,18 @@ pub(crate) async fn note_failure(state: &State, user: &Row) -> Result<Error> {
     if lockable && count > most {
         state.catch_up().await?;
         tracing::info!(user = user.name(), count, "user locked after too many wrong passwords");
-        return Ok(err!(TooManyFailedAttempts, "too many wrong passwords; the user is locked until an administrator enables it"));
+        return Ok(Some(too_many()));
     }
-    Ok(wrong_password())
+    Ok(None)
+}
+
+/// What the attempt that locks a user is answered.
+fn too_many() -> Error {
+    err!(TooManyFailedAttempts, "too many wrong passwords; the user is locked until an administrator enables it")
+}
+
+fn user_locked(name: &str) -> Error {
+    err!(UserLocked, "the user {} is locked after too many wrong passwords; an administrator can enable it", name)
 }
 
 /// The one answer to an unknown user and to a wrong password.

@@ -23,7 +23,14 @@ fn no_entry(name: &str) -> Error {
 pub(super) async fn enter(state: &State, proved: &Proved, wish: Option<&ScopeWish>) -> Result<Place> {
     let user = &proved.user;
     if let Some(project) = &proved.project {
-        return in_project(state, user, &ScopeProject { id: project.clone(), ..ScopeProject::default() }).await;
+        let mut place = in_project(state, user, &ScopeProject { id: project.clone(), ..ScopeProject::default() }).await?;
+        if let Some(only) = &proved.roles {
+            place.roles.retain(|r| only.contains(&r.id));
+            if place.roles.is_empty() {
+                return Err(no_entry(&place.owner.project));
+            }
+        }
+        return Ok(place);
     }
     match wish {
         None | Some(ScopeWish::Unscoped) => Ok(Place::default()),

@@ -1,23 +1,30 @@
 //! Who is it: the methods of a token request.
 
-use super::{Proved, acceptable, aksk, note_failure, wrong_password};
+use super::{Proved, acceptable, aksk, application, guard, guard::Attempt, note_failure, second, user_locked};
 use crate::{passwords, state::State};
-use api_identity::{AccessKey, AuthContext, Identity, PasswordUser, User, Which};
+use api_identity::{AccessKey, AuthContext, Identity, PasswordUser, Secret, TotpUser, User, Which};
 use auth::password::Outcome;
 use base::{Resource, Result, Row, Value, err};
+use std::net::IpAddr;
 use store::{Cond, Read, set, work};
 
-pub(super) async fn prove(state: &State, identity: &Identity) -> Result<Proved> {
-    let method = match identity.methods.as_slice() {
-        [one] => one.as_str(),
+pub(super) async fn prove(state: &State, identity: &Identity, peer: Option<IpAddr>) -> Result<Proved> {
+    let mut methods: Vec<&str> = identity.methods.iter().map(String::as_str).collect();
+    methods.sort_unstable();
+    let method = match methods.as_slice() {
+        [one] => *one,
+        ["password", "totp"] => "password",
         _ => return Err(err!(Unauthorized, "name exactly one authentication method, got {}", identity.methods.len())),
     };
     let missing = || err!(InputParameter, "auth.identity.{} is missing", method);
     match method {
         "password" => {
             let asked = &identity.password.as_ref().ok_or_else(missing)?.user;
-            let user = by_password(state, asked).await?;
-            Ok(proved(user, "password"))
+            let code = match methods.len() {
+                1 => None,
+                _ => Some(identity.totp.as_ref().ok_or_else(|| err!(InputParameter, "auth.identity.{} is missing", "totp"))?),
+            };
+            by_password(state, asked, code.map(|t| &t.user), peer).await
         }
         "token" => {
             let token = &identity.token.as_ref().ok_or_else(missing)?.id;
@@ -25,54 +32,106 @@ pub(super) async fn prove(state: &State, identity: &Identity) -> Result<Proved> 
                 state.verifier.verify(token.expose()).map_err(|why| err!(Unauthorized, "invalid token; log in again").with_context(why))?;
             let user = state.db.read().one(User::facts(), &claims.caller.user_id).await?.filter(|u| !u.flag("deleted"));
             let user = user.ok_or_else(|| err!(Unauthorized, "invalid token; log in again"))?;
+            // What an access key or an application credential opens is its own project, by whatever detour.
+            let tied = claims.methods.iter().find_map(|m| ["aksk", application::METHOD].into_iter().find(|t| t == m));
             Ok(Proved {
                 chain: claims.audit_ids.clone(),
                 // A token made from a token does not live longer: otherwise a stolen one would live for ever.
                 until: Some(claims.expires),
                 context: Some(AuthContext { source: claims.source.clone(), ip: claims.ip.map(|ip| ip.to_string()).unwrap_or_default() }),
-                // What an access key opens is its own project, by whatever detour.
-                project: claims.methods.iter().any(|m| m == "aksk").then(|| claims.caller.project_id.clone()),
-                ..proved(user, if claims.methods.iter().any(|m| m == "aksk") { "aksk" } else { "token" })
+                project: tied.map(|_| claims.caller.project_id.clone()),
+                roles: claims.limits.as_ref().map(|_| claims.caller.roles.iter().map(|r| r.id.clone()).collect()),
+                limits: claims.limits.clone(),
+                ..proved(user, tied.unwrap_or("token"))
             })
         }
         "aksk" => aksk::prove(state, identity.access_key_secret.as_deref().ok_or_else(missing)?).await,
+        application::METHOD => application::prove(state, identity.application_credential.as_ref().ok_or_else(missing)?, peer).await,
         other => Err(err!(Unauthorized, "the authentication method {} is not offered here", other)),
     }
 }
 
 pub(super) fn proved(user: Row, method: &'static str) -> Proved {
-    Proved { user, method, chain: Vec::new(), until: None, project: None, access_key: AccessKey::default(), context: None }
+    Proved {
+        user,
+        methods: vec![method],
+        chain: Vec::new(),
+        until: None,
+        project: None,
+        roles: None,
+        limits: None,
+        access_key: AccessKey::default(),
+        context: None,
+    }
 }
 
-async fn by_password(state: &State, asked: &PasswordUser) -> Result<Row> {
+async fn by_password(state: &State, asked: &PasswordUser, code: Option<&TotpUser>, peer: Option<IpAddr>) -> Result<Proved> {
     let found = find(state, asked).await?;
-    if !acceptable(&asked.password) {
-        return Err(wrong_password());
-    }
+    let name = if asked.id.is_empty() { &asked.name } else { &asked.id };
+    let domain = if asked.domain.is_empty() { None } else { domain(state, &asked.domain).await? };
+    let domain = domain.unwrap_or_else(|| asked.domain.name.to_lowercase());
+    let attempt = Attempt::new(found.as_ref(), name, &domain, peer);
+    guard::admit(state, &attempt).await?;
     // A locked account is not tried: its password could be found by asking on.
-    if let Some(user) = found.as_ref().filter(|u| locked(state, u)) {
-        return Err(err!(UserLocked, "the user {} is locked after too many wrong passwords; an administrator can enable it", user.name()));
+    if found.as_ref().is_some_and(|u| locked(state, u)) {
+        return Err(user_locked(name));
     }
-    let outcome = passwords::compare(state, found.as_ref(), &asked.password).await?;
-    let Some(user) = found else { return Err(wrong_password()) };
-    match outcome {
-        Outcome::Wrong => Err(note_failure(state, &user).await?),
-        Outcome::Right => Ok(user),
-        Outcome::RightButOld => {
-            let fresh = passwords::rehash(state, &asked.password).await?;
-            let (id, old) = (user.id(), user.text("password_hash"));
-            state
-                .db
-                .tx(|tx| {
-                    let fresh = fresh.clone();
-                    // Not when somebody chose another password meanwhile.
-                    let this = Cond::eq("id", id).and(Cond::eq("password_hash", old));
-                    work(async move { tx.update("users", this, vec![set("password_hash", fresh)]).await.map(drop) })
-                })
-                .await?;
-            Ok(user)
+    let outcome =
+        if acceptable(&asked.password) { passwords::compare(state, found.as_ref(), &asked.password).await? } else { Outcome::Wrong };
+    let user = match (found, outcome.is_right()) {
+        (Some(user), true) => user,
+        (found, _) => {
+            let answer = guard::failed(state, &attempt).await?;
+            let locked = match &found {
+                Some(user) => note_failure(state, user).await?,
+                None => None,
+            };
+            return Err(locked.unwrap_or(answer));
         }
+    };
+    if outcome == Outcome::RightButOld {
+        renew_hash(state, &user, &asked.password).await?;
     }
+    let factor = second::of(state, user.id()).await?;
+    let methods = match (&factor, code) {
+        (None, None) => vec!["password"],
+        (Some(_), None) => {
+            guard::passed_over(state, &attempt);
+            // A disabled account is told so first: there is no use in looking for the generator.
+            may_work(state, &user)?;
+            return Err(err!(SecondFactorRequired, "a one-time password is needed as well: send the methods password and totp"));
+        }
+        (None, Some(_)) => {
+            guard::passed_over(state, &attempt);
+            return Err(err!(InvalidCredential, "the user {} has no second factor; log in with the password alone", user.name()));
+        }
+        (Some(factor), Some(code)) => {
+            let other = (!code.id.is_empty() && code.id != user.id()) || (!code.name.is_empty() && code.name != user.name());
+            if other {
+                guard::passed_over(state, &attempt);
+                return Err(err!(InvalidCredential, "password and one-time password are of different users"));
+            }
+            second::check(state, &user, factor, &code.passcode).await?;
+            vec!["password", "totp"]
+        }
+    };
+    guard::succeeded(state, &attempt).await?;
+    Ok(Proved { methods, ..proved(user, "password") })
+}
+
+/// The password under a hash of today, now that it is at hand.
+async fn renew_hash(state: &State, user: &Row, password: &Secret) -> Result<()> {
+    let fresh = passwords::rehash(state, password).await?;
+    let (id, old) = (user.id(), user.text("password_hash"));
+    state
+        .db
+        .tx(|tx| {
+            let fresh = fresh.clone();
+            // Not when somebody chose another password meanwhile.
+            let this = Cond::eq("id", id).and(Cond::eq("password_hash", old));
+            work(async move { tx.update("users", this, vec![set("password_hash", fresh)]).await.map(drop) })
+        })
+        .await
 }
 
 fn locked(state: &State, user: &Row) -> bool {
@@ -81,7 +140,7 @@ fn locked(state: &State, user: &Row) -> bool {
 }
 
 /// The user of a name or id, if there is one.
-async fn find(state: &State, asked: &PasswordUser) -> Result<Option<Row>> {
+pub(super) async fn find(state: &State, asked: &PasswordUser) -> Result<Option<Row>> {
     let mut cond = Cond::eq("deleted", false);
     if !asked.id.is_empty() {
         cond = cond.and(Cond::eq("id", asked.id.as_str()));

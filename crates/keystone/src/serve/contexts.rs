@@ -37,7 +37,7 @@ async fn list(desk: &Desk, visit: Visit, kind: &str, inner: &str, within: fn(&Ro
 }
 
 /// A user looks at all that is his own, whatever project he is in just now; others as far as they may.
-fn breadth(visit: &Visit, row: &Row) -> Result<Params> {
+pub(super) fn breadth(visit: &Visit, row: &Row) -> Result<Params> {
     let mut params = visit.request.query.json().clone();
     let said = params.get("scope").is_some() || params.get("admin").is_some();
     if !said && let Some(map) = params.as_object_mut() {

@@ -1,13 +1,17 @@
 //! The paths of the service under `/v3` (spec 02 §1). Handlers decode, call, encode; what they may not do the policies say.
 
 mod access;
+mod application_credentials;
 mod assignments;
+mod bounds;
 mod contexts;
 mod directory;
 mod discovery;
+mod ec2;
 mod events;
 mod quotas;
 mod role_assignments;
+mod second_factor;
 mod tokens;
 
 use crate::state::State;
@@ -71,6 +75,9 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     let router = access::routes(router, desk);
     let router = assignments::routes(router, desk);
     let router = contexts::routes(router, desk);
+    let router = application_credentials::routes(router, desk);
+    let router = ec2::routes(router, desk);
+    let router = second_factor::routes(router, desk);
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     router.any(&methods, "/v3/{*path}", on(desk, |desk, visit| async move { resources(&desk, visit).await }))
 }
@@ -84,7 +91,8 @@ where
     let desk = desk.clone();
     move |request: Request| {
         let visit = desk.visit(request);
-        f(desk.clone(), visit)
+        let answer = bounds::check(&visit).map(|()| f(desk.clone(), visit));
+        async move { answer?.await }
     }
 }
 

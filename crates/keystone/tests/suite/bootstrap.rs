@@ -19,6 +19,7 @@ pub async fn every_table_is_as_the_facts_say() {
         api_identity::Endpoint::facts(),
         api_identity::Region::facts(),
         api_identity::Credential::facts(),
+        api_identity::ApplicationCredential::facts(),
         api_identity::Assignment::facts(),
         api_identity::Membership::facts(),
     ] {

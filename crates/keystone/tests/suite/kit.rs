@@ -127,7 +127,9 @@ impl Place {
 
 pub async fn cloud_on(db: Db, config: Config, clock: Clock) -> Cloud {
     let mut keystone = keystone::build(config, db.clone(), clock.clone()).await.expect("the service starts");
-    let app = App::new(telemetry::Metrics::default()).mount("/", "keystone", std::mem::take(&mut keystone.router));
+    // The tests come from many addresses: what they say in X-Forwarded-For is believed.
+    let here = vec!["127.0.0.1/32".parse().expect("a network")];
+    let app = App::new(telemetry::Metrics::default()).trust_proxies(here).mount("/", "keystone", std::mem::take(&mut keystone.router));
     let mut server = Server::new(app);
     let addr = server.bind("127.0.0.1:0", None).await.expect("a port");
     let client = Client::new(ClientOptions { retries: 0, ..ClientOptions::default() }).expect("a client");

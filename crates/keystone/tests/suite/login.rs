@@ -327,6 +327,7 @@ pub async fn tokens_run_out_and_keys_change() {
 }
 
 pub async fn access_keys() {
+    let watch = telemetry::testing::Watch::start();
     let cloud = cloud().await;
     let admin = cloud.admin().await;
     let demo = cloud.make(&admin, "project", json!({"name": "demo"})).await;
@@ -356,6 +357,7 @@ pub async fn access_keys() {
     inner["sign_date"] = json!(now.to_string());
     moved["auth"]["identity"]["access_key_secret"] = json!(inner.to_string());
     assert_eq!(try_login(&cloud, moved).await.0, 401, "a new date beside the old signature");
+    watch.expect("the date of the signature is too far from now");
 
     // Disabling blocks new logins; deleting kills the tokens as well, those made from them too.
     let derived = cloud.send("POST", "/v3/auth/tokens", None, None, Some(token_login(&subject, json!("unscoped")))).await;
