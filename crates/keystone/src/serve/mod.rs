@@ -9,6 +9,7 @@ mod directory;
 mod discovery;
 mod ec2;
 mod events;
+mod openstack;
 mod quotas;
 mod role_assignments;
 mod second_factor;
@@ -77,6 +78,7 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     let router = contexts::routes(router, desk);
     let router = application_credentials::routes(router, desk);
     let router = ec2::routes(router, desk);
+    let router = openstack::routes(router, desk);
     let router = second_factor::routes(router, desk);
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     router.any(&methods, "/v3/{*path}", on(desk, |desk, visit| async move { resources(&desk, visit).await }))
