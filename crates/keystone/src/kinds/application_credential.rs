@@ -2,8 +2,8 @@
 
 use crate::{passwords, revoke, state::State};
 use api_identity::{AccessRule, ApplicationCredential, Secret};
-use base::{Json, Result, Role, Row, Timestamp, Value, err};
-use resource::{BoxFuture, Deleted, Hooks, Kind, Map, Op, Page, Removal, flag};
+use base::{Json, Kind as Cell, Result, Role, Row, Timestamp, Value, err};
+use resource::{BoxFuture, Deleted, Extra, Hooks, Kind, Map, Op, Page, Removal, flag};
 use std::sync::Arc;
 use store::Tx;
 
@@ -12,8 +12,10 @@ struct ApplicationCredentialHooks {
 }
 
 pub fn kind(state: &Arc<State>) -> Kind {
-    Kind::new::<ApplicationCredential, _>(&Arc::new(ApplicationCredentialHooks { state: state.clone() })).done()
+    Kind::new::<ApplicationCredential, _>(&Arc::new(ApplicationCredentialHooks { state: state.clone() })).extras(EXTRAS).done()
 }
+
+const EXTRAS: &[Extra] = &[Extra::create("secret", Cell::Text, "Secret; left out: a good one is made, and answered this once.").secret()];
 
 /// Rules travel in every token: more bytes of them do not fit.
 const MAX_RULES: usize = 800;
