@@ -6,6 +6,7 @@ mod lab;
 
 use lab::{Owned, PATIENCE, Platform, dice::Dice, unsettled, until_none, users::Users};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use store::Db;
@@ -23,6 +24,8 @@ struct Run {
     rows: Db,
     dice: Dice,
     users: Users,
+    /// How often each wish was taken.
+    taken: BTreeMap<String, usize>,
     /// What happened since all was last well.
     story: Vec<String>,
 }
@@ -30,10 +33,22 @@ struct Run {
 impl Run {
     async fn start() -> Run {
         let platform = Platform::start(&["--no-host"], true).await;
+        let image = platform.dir.path().join("blob.raw");
+        std::fs::write(&image, vec![7; 1 << 20]).expect("a file");
+        platform.upload("blob", "raw", &image);
         let state = platform.dir.path().join("sim");
-        let like = json!({"vcpu_count": 1, "vmem_size": 64, "disks": ["1g", "1g"], "nets": ["default"], "disable_delete": false});
+        let like = json!({"vcpu_count": 1, "vmem_size": 64, "disks": ["blob:1g", "1g"], "nets": ["default"], "disable_delete": false});
         let rows = platform.rows().await;
-        let mut run = Run { platform, hosts: None, state, rows, dice: Dice::new(), users: Users::new(12, like), story: Vec::new() };
+        let mut run = Run {
+            platform,
+            hosts: None,
+            state,
+            rows,
+            dice: Dice::new(),
+            users: Users::new(12, like, true),
+            taken: BTreeMap::new(),
+            story: Vec::new(),
+        };
         run.start_hosts();
         run
     }
@@ -47,7 +62,7 @@ impl Run {
 
     /// Several users at once, and a death at some moment of it.
     async fn round(&mut self) {
-        let wishes: Vec<_> = (0..2 + self.dice.roll(4)).map(|_| self.users.wish(&mut self.dice)).collect();
+        let wishes: Vec<_> = (0..3 + self.dice.roll(6)).map(|_| self.users.wish(&mut self.dice)).collect();
         // At some moment of the requests, or of what they set off.
         let (moment, whom) = (self.dice.up_to(Duration::from_millis(250)), self.dice.roll(10));
         let guests = sim::guests(&self.state).expect("hosts");
@@ -64,6 +79,9 @@ impl Run {
         };
         let (answers, ()) = tokio::join!(asked, death);
         for (told, gone) in answers {
+            if let (true, Some(what)) = (told.ends_with(": taken"), told.split(' ').next()) {
+                *self.taken.entry(what.to_string()).or_default() += 1;
+            }
             self.story.push(told);
             if let Some(name) = gone {
                 self.users.forget(&name);
@@ -129,6 +147,11 @@ async fn platform_survives_random_kills() {
             run.all_is_well().await;
             eprintln!("round {round}: {:?} in all, all well after {:?}", started.elapsed(), since.elapsed());
         }
+    }
+    eprintln!("taken: {:?}", run.taken);
+    if rounds >= ROUNDS {
+        // Of 13 kinds; what is drawn may pass over one.
+        assert!(run.taken.len() > 9, "nearly everything is taken now and then: {:?}", run.taken);
     }
     // At the very end nothing must be left.
     let since = Instant::now();

@@ -4,7 +4,7 @@
 
 mod lab;
 
-use lab::machine::{kill, on_a_machine, wait};
+use lab::machine::{guest_disk, kill, on_a_machine, wait};
 use lab::{Platform, dice::Dice, qga::GuestAgent, unsettled, until_none, users::Users};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ fn vm_platform_survives_random_kills() {
         let rows = platform.rows().await;
         // Nothing to boot: its firmware looks for a system for ever, at little cost, and does not mind the power button.
         let like = json!({"vcpu_count": 1, "vmem_size": 32, "disks": ["1g"], "nets": ["default"], "disable_delete": false});
-        let mut users = Users::new(5, like);
+        let mut users = Users::new(5, like, false);
         for round in 1..=rounds {
             let wishes: Vec<_> = (0..2 + dice.roll(2)).map(|_| users.wish(&mut dice)).collect();
             let (moment, whom) = (dice.up_to(Duration::from_millis(2500)), round % 3);
@@ -103,7 +103,7 @@ fn vm_guests_live_on_without_a_control_plane() {
     on_a_machine("vm_guests_live_on_without_a_control_plane", async || {
         let mut platform = Platform::start(&[], false).await;
         platform.host_is_online().await;
-        platform.upload_guest().await;
+        platform.upload("testvm", "qcow2", &guest_disk());
         platform.create("web", "testvm", 128).await;
         {
             let _witness = Witness(&platform, 0);

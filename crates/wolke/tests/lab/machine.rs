@@ -122,14 +122,6 @@ impl Platform {
         text.lines().filter(|name| is_tap(name)).map(str::to_string).collect()
     }
 
-    /// Puts the disk of the test guest into the image service.
-    pub async fn upload_guest(&self) {
-        let profile = self.data().join("admin.json");
-        let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_wolke")), "cli.log");
-        command.env("WOLKE_PROFILE", profile).args(["image", "create", "testvm", "--format", "qcow2", "--file"]).arg(guest_disk());
-        assert!(command.status().expect("wolke runs").success(), "{}", self.log("cli.log"));
-    }
-
     pub async fn create(&self, name: &str, disk: &str, memory: u32) {
         let server = json!({"name": name, "vcpu_count": 1, "vmem_size": memory, "disks": [disk], "nets": ["default"], "auto_start": true,
             "disable_delete": false});

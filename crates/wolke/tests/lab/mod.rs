@@ -160,6 +160,14 @@ impl Platform {
         Db::open(&format!("sqlite://{}", self.data().join("compute.db").display())).await.expect("the region's database")
     }
 
+    /// Puts an image into the image service, as a user would.
+    pub fn upload(&self, name: &str, format: &str, file: &Path) {
+        let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_wolke")), "cli.log");
+        command.env("WOLKE_PROFILE", self.data().join("admin.json"));
+        command.args(["image", "create", name, "--format", format, "--file"]).arg(file);
+        assert!(command.status().expect("wolke runs").success(), "{}", self.log("cli.log"));
+    }
+
     /// The end of a log.
     pub fn log(&self, name: &str) -> String {
         let log = std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();

@@ -6,9 +6,24 @@ use serde_json::{Value as Json, json};
 
 /// What one user is about to do.
 pub enum Wish {
-    Create { name: String, body: Json },
-    Act { name: String, action: &'static str, body: Json },
-    Delete { name: String, bin: bool },
+    Create {
+        name: String,
+        body: Json,
+    },
+    Act {
+        name: String,
+        action: &'static str,
+        body: Json,
+    },
+    /// On the last of the server's disks or interfaces, whichever it is when the time comes.
+    OnPart {
+        name: String,
+        action: &'static str,
+    },
+    Delete {
+        name: String,
+        bin: bool,
+    },
 }
 
 pub struct Users {
@@ -19,11 +34,13 @@ pub struct Users {
     most: usize,
     /// A server as it is asked for, but for its name.
     like: Json,
+    /// Whether they want servers changed too: disks, interfaces, size.
+    change: bool,
 }
 
 impl Users {
-    pub fn new(most: usize, like: Json) -> Users {
-        Users { made: 0, names: Vec::new(), most, like }
+    pub fn new(most: usize, like: Json, change: bool) -> Users {
+        Users { made: 0, names: Vec::new(), most, like, change }
     }
 
     /// What comes next.
@@ -40,13 +57,20 @@ impl Users {
             return Wish::Create { name, body: json!({ "server": server }) };
         }
         let at = dice.roll(self.names.len());
-        match dice.roll(10) {
+        match dice.roll(if self.change { 18 } else { 10 }) {
             0..=2 => Wish::Delete { name: self.names[at].clone(), bin: dice.roll(4) == 0 },
             3 | 4 => self.act(at, "start", json!({})),
             5 => self.act(at, "stop", json!({"is_force": true})),
             6 => self.act(at, "stop", json!({"timeout_secs": 1})),
             7 | 8 => self.act(at, "restart", json!({"timeout_secs": 1})),
-            _ => self.act(at, "reset", json!({})),
+            9 => self.act(at, "reset", json!({})),
+            10 => self.act(at, "createdisk", json!({"disks": ["1g"]})),
+            11 => self.act(at, "attachnetwork", json!({"nets": ["default"]})),
+            12 => self.act(at, "change-config", json!({"vmem_size": dice.pick(&["64", "128"]), "vcpu_count": dice.pick(&[1, 2])})),
+            13 => self.act(at, "rebuild-root", json!({"auto_start": dice.roll(2) == 0})),
+            14 | 15 => Wish::OnPart { name: self.names[at].clone(), action: "detachdisk" },
+            16 => Wish::OnPart { name: self.names[at].clone(), action: "resize-disk" },
+            _ => Wish::OnPart { name: self.names[at].clone(), action: "detachnetwork" },
         }
     }
 
@@ -67,6 +91,7 @@ impl Wish {
         let told = match &self {
             Wish::Create { name, .. } => format!("create {name}"),
             Wish::Act { name, action, body } => format!("{action} {name} {body}"),
+            Wish::OnPart { name, action } => format!("{action} {name}"),
             Wish::Delete { name, bin } => format!("delete {name}{}", if *bin { " into the bin" } else { "" }),
         };
         let going = match &self {
@@ -76,6 +101,10 @@ impl Wish {
         let answer = match self {
             Wish::Create { body, .. } => platform.post("servers", body).await,
             Wish::Act { name, action, body } => platform.post(&format!("servers/{name}/{action}"), body).await,
+            Wish::OnPart { name, action } => match platform.get(&format!("servers/{name}")).await {
+                Ok(found) => platform.post(&format!("servers/{name}/{action}"), part(&found["server"], action)).await,
+                Err(e) => Err(e),
+            },
             Wish::Delete { name, bin: true } => platform.ask(Method::DELETE, &format!("servers/{name}"), Some(json!({}))).await,
             Wish::Delete { name, bin: false } => platform.delete(&name).await,
         };
@@ -85,5 +114,18 @@ impl Wish {
             Err(e) if e.class().http() == 404 => (format!("{told}: {e}"), going),
             Err(e) => (format!("{told}: {e}"), None),
         }
+    }
+}
+
+/// The body of an action on a server's last disk or interface.
+fn part(server: &Json, action: &str) -> Json {
+    let last = |list: &str, key: &str| server[list].as_array().and_then(|l| l.last()).map_or(Json::Null, |e| e[key].clone());
+    match action {
+        "detachnetwork" => json!({"mac": last("nics", "mac")}),
+        "resize-disk" => {
+            let size = last("disks_info", "size").as_i64().unwrap_or_default();
+            json!({"disk_id": last("disks_info", "id"), "size": size + 1024})
+        }
+        _ => json!({"disk_id": last("disks_info", "id")}),
     }
 }
