@@ -10,6 +10,7 @@ use base::{Error, Json, Resource, Result, Row, err, meta, new_id};
 use region_network::{Wish, allocate, new_mac};
 use scheduler::{Candidate, DiskWish, NetWish, Request};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::net::Ipv4Addr;
 use store::{ChangeOp, Read, Tx};
@@ -65,15 +66,23 @@ impl Task<Compute> for ServerCreate {
     const STEPS: u32 = 8;
 
     async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
-        let placed = flow
-            .step(Schedule {
-                server: self.server.clone(),
-                disks: self.disks.clone(),
-                nics: self.nics.clone(),
-                prefer_host: self.prefer_host.clone(),
-                prefer_zone: self.prefer_zone.clone(),
-            })
-            .await?;
+        let schedule = |last| Schedule {
+            server: self.server.clone(),
+            disks: self.disks.clone(),
+            nics: self.nics.clone(),
+            prefer_host: self.prefer_host.clone(),
+            prefer_zone: self.prefer_zone.clone(),
+            last,
+        };
+        let placed = match flow.step(schedule(false)).await? {
+            Some(placed) => placed,
+            None => {
+                // What the scheduler knows may be a moment behind: a refusal is given on what is committed now.
+                flow.call(steps::Look).await?;
+                let none = || Error::internal("the last attempt to schedule neither placed nor refused");
+                flow.step(schedule(true)).await?.ok_or_else(none)?
+            }
+        };
         flow.step(Interfaces { server: self.server.clone(), nics: self.nics.clone(), networks: placed.networks.clone() }).await?;
         let ids = flow
             .step(MakeDisks {
@@ -126,6 +135,8 @@ struct Schedule {
     nics: Vec<NicPlan>,
     prefer_host: String,
     prefer_zone: String,
+    /// Whether having no candidate is a refusal.
+    last: bool,
 }
 
 /// How many hosts are tried when others keep taking the room of the best.
@@ -148,9 +159,13 @@ fn spread(candidates: &mut [Candidate], server: &str) {
 
 impl Step<Compute> for Schedule {
     const NAME: &'static str = "schedule";
-    type Out = Candidate;
+    type Out = Option<Candidate>;
 
-    async fn act(&self, env: &Compute, tx: &mut Tx, _: &StepKey) -> Result<Candidate> {
+    fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(if self.last { "schedule again" } else { Self::NAME })
+    }
+
+    async fn act(&self, env: &Compute, tx: &mut Tx, _: &StepKey) -> Result<Option<Candidate>> {
         let row = intent::server_row(tx, &self.server).await?;
         let (cpu, mem) = (row.int("vcpu_count"), row.int("vmem_size"));
         let request = Request {
@@ -170,10 +185,8 @@ impl Step<Compute> for Schedule {
             ..Request::default()
         };
         let mut outcome = env.scheduler.place(&request, CANDIDATES);
-        if outcome.candidates.is_empty() {
-            // The snapshot may be a moment behind: a refusal is given on what is committed now.
-            env.scheduler.catch_up().await?;
-            outcome = env.scheduler.place(&request, CANDIDATES);
+        if outcome.candidates.is_empty() && !self.last {
+            return Ok(None);
         }
         spread(&mut outcome.candidates, &self.server);
         for candidate in &outcome.candidates {
@@ -200,7 +213,7 @@ impl Step<Compute> for Schedule {
                 r.set("status", status::NETWORK);
             })
             .await?;
-            return Ok(candidate.clone());
+            return Ok(Some(candidate.clone()));
         }
         let why = if outcome.candidates.is_empty() {
             outcome.explain(&request)
@@ -210,7 +223,8 @@ impl Step<Compute> for Schedule {
         Err(err!(InsufficientResource, "No matching resources: {}", why))
     }
 
-    async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, out: &Candidate) -> Result<()> {
+    async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, out: &Option<Candidate>) -> Result<()> {
+        let Some(out) = out else { return Ok(()) };
         let Some(row) = tx.one(Server::facts(), &self.server).await? else { return Ok(()) };
         // Room of disks that were made goes with them, when their host says they are gone.
         let made = tx.count("guestdisks", store::Cond::eq("guest_id", self.server.as_str())).await?;

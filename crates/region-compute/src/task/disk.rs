@@ -2,7 +2,7 @@
 
 use super::{
     create::{DiskPlan, disk_of},
-    steps::{Back, Disks, unchanged},
+    steps::{Back, Disks, Look, unchanged},
 };
 use crate::{Compute, intent, quota};
 use api_compute::Disk;
@@ -21,9 +21,10 @@ pub struct DiskCreate {
 
 impl Task<Compute> for DiskCreate {
     const NAME: &'static str = "DiskCreateTask";
-    const STEPS: u32 = 2;
+    const STEPS: u32 = 3;
 
     async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
+        flow.call(Look).await?;
         flow.step(Place { disk: self.disk.clone(), plan: self.plan.clone() }).await?;
         flow.wait(Disks { ids: vec![self.disk.clone()], gone: false, deadline: Duration::from_secs(self.deadline_secs) }).await?;
         Ok(Json::Null)
@@ -58,12 +59,7 @@ impl Step<Compute> for Place {
             medium: self.plan.medium.clone(),
         };
         let request = scheduler::Request { disks: vec![wish], ..Default::default() };
-        let mut outcome = env.scheduler.place(&request, 16);
-        if outcome.candidates.is_empty() {
-            // As for servers: a refusal is given on what is committed now.
-            env.scheduler.catch_up().await?;
-            outcome = env.scheduler.place(&request, 16);
-        }
+        let outcome = env.scheduler.place(&request, 16);
         for candidate in &outcome.candidates {
             let storage = &candidate.storages[0];
             if !intent::take_storage(tx, storage, self.plan.size).await? {

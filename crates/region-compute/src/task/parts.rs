@@ -4,7 +4,7 @@
 //! back. What is taken off a guest is given to nobody else before the guest has let go of it.
 
 use super::create::{DiskPlan, NicPlan, address_for, disk_of, insert_disk, nic_of, remove_disks, tie_of};
-use super::steps::{Applied, Back, Disks, bump, unchanged};
+use super::steps::{Applied, Back, Disks, Look, bump, unchanged};
 use crate::{Compute, intent, quota};
 use api_compute::{Disk, GuestDisk, GuestNetwork, ReservedIp};
 use base::{Error, Json, Resource, Result, err, new_id};
@@ -32,6 +32,7 @@ impl Task<Compute> for ServerCreateDisk {
     const STEPS: u32 = 5;
 
     async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
+        flow.call(Look).await?;
         let ids = flow.step(PlaceDisks { server: self.server.clone(), disks: self.disks.clone() }).await?;
         flow.wait(Disks { ids: ids.clone(), gone: false, deadline: Duration::from_secs(self.deadline_secs) }).await?;
         let generation = flow.step(Tie { server: self.server.clone(), disks: ids.into_iter().zip(self.disks.clone()).collect() }).await?.0;
@@ -107,6 +108,7 @@ impl Task<Compute> for ServerAttachNetwork {
     const STEPS: u32 = 3;
 
     async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
+        flow.call(Look).await?;
         let generation = flow.step(Plug { server: self.server.clone(), nics: self.nics.clone() }).await?.0;
         flow.wait(Applied { server: self.server.clone(), generation, deadline: PATIENCE }).await?;
         flow.step(Back { server: self.server.clone() }).await?;
@@ -158,10 +160,6 @@ async fn on_its_host(env: &Compute, tx: &mut Tx, server: &str, disks: &[DiskPlan
         ..Request::default()
     };
     let mut outcome = env.scheduler.place(&request, 1);
-    if outcome.candidates.is_empty() {
-        env.scheduler.catch_up().await?;
-        outcome = env.scheduler.place(&request, 1);
-    }
     // Only the host's own reason helps: that another was asked for is known.
     let name = outcome.refusals.iter().find(|(_, why)| !matches!(why, scheduler::Refusal::NotPreferred));
     let why = name.map_or_else(|| outcome.explain(&request), |(host, why)| format!("{host}: {}", why.text(&request)));

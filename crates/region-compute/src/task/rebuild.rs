@@ -3,7 +3,7 @@
 use super::create::DiskPlan;
 use super::parts::PlaceDisks;
 use super::power;
-use super::steps::{Applied, Back, Disks, bump, unchanged};
+use super::steps::{Applied, Back, Disks, Look, bump, unchanged};
 use crate::{Compute, intent};
 use api_compute::GuestDisk;
 use base::{Error, Json, Result, err};
@@ -28,6 +28,7 @@ impl Task<Compute> for ServerRebuildRoot {
 
     async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
         let server = || self.server.clone();
+        flow.call(Look).await?;
         let ids = flow.step(PlaceDisks { server: server(), disks: vec![self.root.clone()] }).await?;
         flow.wait(Disks { ids: ids.clone(), gone: false, deadline: Duration::from_secs(self.disk_deadline_secs) }).await?;
         flow.commit_point().await?;

@@ -7,7 +7,7 @@ use base::{Error, Resource, Result, Row, err};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, time::Duration};
 use store::{Cond, Read, Tx};
-use task::{Polled, Step, StepKey, Wait};
+use task::{Call, Polled, Step, StepKey, Wait};
 
 /// What a host last said of a server.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -219,6 +219,20 @@ impl Step<Compute> for Settle {
         })
         .await
         .map(drop)
+    }
+}
+
+/// Brings what the scheduler knows up to everything that is committed. A step of its own: done inside a transaction it would need a second
+/// connection while holding one, and enough tasks at once would wait for each other's.
+pub(crate) struct Look;
+
+impl Call<Compute> for Look {
+    const NAME: &'static str = "look";
+    const NO_UNDO: &'static str = "it only reads";
+    type Out = ();
+
+    async fn call(&self, env: &Compute, _: &StepKey) -> Result<()> {
+        env.scheduler.catch_up().await
     }
 }
 

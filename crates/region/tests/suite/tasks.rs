@@ -322,7 +322,7 @@ async fn disk_create() {
         on_disk(&tasks::DiskCreate { disk: found.disk.clone(), plan, deadline_secs: 60 }, found)
     };
     let (steps, undos) = steps(kit(Before::DiskAsked, create)).await;
-    assert_eq!(steps, ["place", "wait for disks"]);
+    assert_eq!(steps, ["look", "place", "wait for disks"]);
     assert_eq!(undos, ["place"]);
 }
 
@@ -360,7 +360,7 @@ async fn create_disk() {
         on_server(&tasks::ServerCreateDisk { server: found.server.clone(), disks, deadline_secs: 60 }, found)
     };
     let (steps, undos) = steps(kit(Before::Running, create)).await;
-    assert_eq!(steps, ["place disks", "wait for disks", "tie", "wait until applied", "back"]);
+    assert_eq!(steps, ["look", "place disks", "wait for disks", "tie", "wait until applied", "back"]);
     assert_eq!(undos, ["tie", "place disks"]);
 }
 
@@ -393,7 +393,7 @@ async fn attach_network() {
         on_server(&tasks::ServerAttachNetwork { server: found.server.clone(), nics }, found)
     };
     let (steps, undos) = steps(kit(Before::Running, attach)).await;
-    assert_eq!(steps, ["plug", "wait until applied", "back"]);
+    assert_eq!(steps, ["look", "plug", "wait until applied", "back"]);
     assert_eq!(undos, ["plug"]);
 }
 
@@ -423,7 +423,10 @@ async fn rebuild_root() {
     };
     let (steps, undos) = steps(kit(Before::Ready, rebuild)).await;
     let start = ["set power", "wait until running", "settle"];
-    assert_eq!(steps, [&["place disks", "wait for disks", "point of no return", "swap", "wait until applied"][..], &start].concat());
+    assert_eq!(
+        steps,
+        [&["look", "place disks", "wait for disks", "point of no return", "swap", "wait until applied"][..], &start].concat()
+    );
     assert_eq!(undos, ["place disks"]);
 }
 
