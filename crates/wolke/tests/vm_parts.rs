@@ -51,7 +51,7 @@ fn vm_parts_come_and_go_while_it_runs() {
     on_a_machine("vm_parts_come_and_go_while_it_runs", async || {
         let platform = Platform::start(&[], false).await;
         platform.host_is_online().await;
-        platform.upload_guest().await;
+        platform.upload_guest();
         platform.create("web", "testvm", 128).await;
         reach(&platform, "running").await;
         let (id, _) = platform.qemus().pop().expect("a process");

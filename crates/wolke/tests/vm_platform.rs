@@ -4,7 +4,7 @@
 
 mod lab;
 
-use lab::machine::{guest_disk, kill, on_a_machine, wait};
+use lab::machine::{kill, on_a_machine, wait};
 use lab::{Platform, dice::Dice, qga::GuestAgent, unsettled, until_none, users::Users};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -103,7 +103,7 @@ fn vm_guests_live_on_without_a_control_plane() {
     on_a_machine("vm_guests_live_on_without_a_control_plane", async || {
         let mut platform = Platform::start(&[], false).await;
         platform.host_is_online().await;
-        platform.upload("testvm", "qcow2", &guest_disk());
+        platform.upload_guest();
         platform.create("web", "testvm", 128).await;
         {
             let _witness = Witness(&platform, 0);

@@ -122,6 +122,11 @@ impl Platform {
         text.lines().filter(|name| is_tap(name)).map(str::to_string).collect()
     }
 
+    /// Puts the disk of the test guest into the image service, as `testvm`.
+    pub fn upload_guest(&self) {
+        self.upload("testvm", "qcow2", &guest_disk());
+    }
+
     pub async fn create(&self, name: &str, disk: &str, memory: u32) {
         let server = json!({"name": name, "vcpu_count": 1, "vmem_size": memory, "disks": [disk], "nets": ["default"], "auto_start": true,
             "disable_delete": false});
