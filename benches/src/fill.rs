@@ -84,6 +84,7 @@ pub async fn fill(platform: &Platform, plan: &Plan) -> Result<Filled> {
     while let Some(done) = tasks.join_next().await {
         done??;
     }
+    platform.analyse()?;
     println!("filled in {:.0} s", began.elapsed().as_secs_f64());
     Ok(Filled { servers: ids, network: room.meta.id })
 }

@@ -60,6 +60,15 @@ impl Platform {
         }
     }
 
+    /// Lets PostgreSQL look at what it holds, as it does by itself some minutes after so much was put in.
+    pub fn analyse(&self) -> Result<()> {
+        if self.postgres.is_some() {
+            let done = Command::new("psql").args([&self.compute_url(), "-q", "-c", "VACUUM ANALYZE"]).status().context("psql")?;
+            anyhow::ensure!(done.success(), "psql ended with {done}");
+        }
+        Ok(())
+    }
+
     /// Starts it without a host agent; answers how long it took until it answered requests.
     pub async fn start(&mut self) -> Result<Duration> {
         let log = fs::File::options().append(true).create(true).open(self.dir.path().join("log"))?;

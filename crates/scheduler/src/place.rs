@@ -270,7 +270,9 @@ struct Nets<'s> {
     request: &'s Request,
     /// Networks a server may land on by itself, by wire.
     open: HashMap<&'s str, Vec<&'s NetView>>,
-    by_wires: HashMap<&'s [String], Result<Vec<&'s NetView>, Refusal>>,
+    /// Where in `found` the answer for a set of wires is.
+    by_wires: HashMap<&'s [String], usize>,
+    found: Vec<Result<Vec<&'s NetView>, Refusal>>,
 }
 
 impl<'s> Nets<'s> {
@@ -281,15 +283,19 @@ impl<'s> Nets<'s> {
                 open.entry(&n.wire_id).or_default().push(n);
             }
         }
-        Nets { snapshot, request, open, by_wires: HashMap::new() }
+        Nets { snapshot, request, open, by_wires: HashMap::new(), found: Vec::new() }
     }
 
     fn of(&mut self, host: &'s HostView) -> Result<&[&'s NetView], Refusal> {
-        if !self.by_wires.contains_key(&host.wires[..]) {
-            let found = self.find(&host.wires);
-            self.by_wires.insert(&host.wires, found);
-        }
-        match &self.by_wires[&host.wires[..]] {
+        let at = match self.by_wires.get(&host.wires[..]) {
+            Some(at) => *at,
+            None => {
+                self.found.push(self.find(&host.wires));
+                self.by_wires.insert(&host.wires, self.found.len() - 1);
+                self.found.len() - 1
+            }
+        };
+        match &self.found[at] {
             Ok(networks) => Ok(networks),
             Err(refusal) => Err(refusal.clone()),
         }

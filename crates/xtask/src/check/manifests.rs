@@ -78,7 +78,7 @@ const OWNERS: &[Owner] = &[
     Owner { crates: &["syn", "quote", "proc-macro2"], owners: &["derive"], tests: false, why: "one derive macro, in `derive`" },
     Owner {
         crates: &["anyhow"],
-        owners: &["cli", "wolke", "xtask", "testkit", "sim", "e2e"],
+        owners: &["cli", "wolke", "xtask", "testkit", "sim", "e2e", "benches"],
         tests: true,
         why: "libraries give errors of `base`; anyhow is for binaries and tests",
     },
