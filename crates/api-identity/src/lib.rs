@@ -13,6 +13,7 @@ mod directory;
 pub mod domain;
 mod endpoint;
 mod group;
+pub mod identity_provider;
 mod membership;
 mod policy;
 pub mod project;
@@ -40,6 +41,7 @@ pub use directory::{
 pub use domain::Domain;
 pub use endpoint::{Endpoint, INTERFACES};
 pub use group::Group;
+pub use identity_provider::{IdentityLink, IdentityProvider};
 pub use membership::Membership;
 pub use policy::Policy;
 pub use project::Project;
@@ -84,6 +86,8 @@ mod tests {
             super::ApplicationCredential::facts(),
             super::Assignment::facts(),
             super::Membership::facts(),
+            super::IdentityProvider::facts(),
+            super::IdentityLink::facts(),
         ] {
             assert!(!facts.doc.is_empty(), "{}", facts.name);
             for field in &facts.fields {
@@ -99,6 +103,7 @@ mod tests {
             (super::Credential::facts(), &["sealed_blob", "key_hash"]),
             (super::ApplicationCredential::facts(), &["secret_hash"]),
             (super::Service::facts(), &["sealed_config", "config"]),
+            (super::IdentityProvider::facts(), &["sealed_config", "config"]),
         ] {
             for name in names {
                 assert!(facts.field(name).is_some_and(|f| f.flags.has(base::Flags::HIDDEN)), "{}.{name}", facts.name);

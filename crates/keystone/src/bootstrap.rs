@@ -52,6 +52,7 @@ pub async fn ensure(state: &State) -> Result<Outcome> {
         .tx(|tx| {
             work(async move {
                 domain_and_project(tx, ctx).await?;
+                own_provider(tx, ctx).await?;
                 let project =
                     one(tx, Project::facts(), Some(DEFAULT), SYSTEM).await?.ok_or_else(|| Error::internal("no project system"))?;
                 roles_and_policies(tx, ctx, &project).await?;
@@ -175,6 +176,26 @@ async fn domain_and_project(tx: &mut Tx, ctx: &Ctx) -> Result<()> {
         put(tx, ctx, project.to_row()).await?;
     }
     Ok(())
+}
+
+/// The platform's own tables, as an identity provider among others.
+async fn own_provider(tx: &mut Tx, ctx: &Ctx) -> Result<()> {
+    use api_identity::identity_provider::{IdentityProvider, SQL, SQL_ID};
+    if tx.one(IdentityProvider::facts(), SQL_ID).await?.is_some() {
+        return Ok(());
+    }
+    let meta =
+        Standalone { id: SQL_ID.into(), name: SQL.into(), description: "Users of the platform itself.".into(), ..Standalone::default() };
+    let provider = IdentityProvider {
+        meta,
+        enabled: Enabled { enabled: true },
+        driver: SQL.into(),
+        status: "connected".into(),
+        sync_status: "idle".into(),
+        sync_interval_seconds: 900,
+        ..IdentityProvider::default()
+    };
+    put(tx, ctx, provider.to_row()).await.map(drop)
 }
 
 /// Built-in policies follow the program: nobody else can change them. Built-in roles get their policies when they are made; what an operator

@@ -6,6 +6,7 @@
 //! - `login`: from a token request to a signed token; `serve`: the paths; `kinds`: the resources; `bootstrap`: the state at first start;
 //! - `state`, `follow`, `directory`, `rules`, `keys`: what is kept in memory, and how it stays true;
 //! - `grants`, `binding`, `revoke`, `access`: what ties users, roles and policies together, and who may do that;
+//! - `provider`: users of directories, brought over and let in;
 //! - [`remote`]: the same directory, rules and verifier for services in other processes.
 
 mod access;
@@ -22,6 +23,7 @@ mod kinds;
 mod login;
 mod owners;
 mod passwords;
+mod provider;
 mod quota;
 pub mod remote;
 mod revoke;
@@ -82,6 +84,7 @@ const TRIES: usize = 5;
 pub async fn build(config: Config, db: Db, clock: Clock) -> Result<Keystone> {
     db.migrate(&resource::MIGRATIONS).await?;
     db.migrate(&MIGRATIONS).await?;
+    db.migrate(&provider::MIGRATIONS).await?;
     let state = Arc::new(State::new(config, db.clone(), clock.clone())?);
     let mut tries = 1;
     let outcome = loop {
@@ -113,6 +116,9 @@ const UPKEEP: Duration = Duration::from_secs(300);
 /// How long the change feed is kept, and how many lines of it at most.
 const FEED_KEPT: (Duration, u64) = (Duration::from_secs(86_400), 200_000);
 
+/// How often it is looked whether a directory's time has come.
+const DIRECTORIES: Duration = Duration::from_secs(30);
+
 /// How often other services are asked what belongs to whom (spec 02 §11).
 const COUNTING: Duration = Duration::from_secs(900);
 
@@ -133,6 +139,11 @@ impl Keystone {
         });
     }
 
+    /// Brings over users and groups of the directories whose time has come; answers how many. One replica does it for each, whoever is first.
+    pub async fn sync_directories(&self) -> Result<usize> {
+        provider::sync::due(&self.state).await
+    }
+
     /// Starts what runs beside the requests: following changes of other replicas, rotation of keys, clearing away.
     pub fn work(&self, process: &Process) {
         let state = self.state.clone();
@@ -140,6 +151,16 @@ impl Keystone {
             let state = state.clone();
             async move {
                 shutdown.or(state.run()).await;
+                Ok(())
+            }
+        });
+        let state = self.state.clone();
+        process.worker("identity-directories", move |shutdown| {
+            let state = state.clone();
+            async move {
+                while shutdown.or(tokio::time::sleep(DIRECTORIES)).await.is_some() {
+                    provider::sync::due(&state).await?;
+                }
                 Ok(())
             }
         });

@@ -1,6 +1,6 @@
 //! Comparing and choosing passwords, off the threads that serve requests: a hash takes tens of milliseconds of a whole core.
 
-use crate::state::State;
+use crate::{provider, state::State};
 use api_identity::Secret;
 use auth::password::{Outcome, Stored, hash, waste, waste_old};
 use base::{Error, Json, Result, Row, err};
@@ -43,6 +43,12 @@ impl Hashed {
 
 /// Compares a password with a user's; for no user the same work is done and the answer is wrong.
 pub async fn compare(state: &State, user: Option<&Row>, password: &Secret) -> Result<Outcome> {
+    // A directory's users have no password here: it decides.
+    if let Some(user) = user
+        && let Some(outcome) = provider::login::compare(state, user, password).await?
+    {
+        return Ok(outcome);
+    }
     compare_with(state, user.map(|u| u.text("password_hash")), password).await
 }
 
@@ -93,6 +99,7 @@ pub async fn set(state: &State, row: &mut Row, password: &str, by: Chosen) -> Re
     if password.is_empty() {
         return Err(err!(WeakPassword, "the password is empty"));
     }
+    provider::login::demand_own(state, row).await?;
     if !any_shape {
         state.config.password_rules().check(password, row.name())?;
     }

@@ -103,8 +103,9 @@ impl Hooks for DomainHooks {
                         page.add(i, key, Json::from(count_of(&n, page.rows[i].id())));
                     }
                 }
+                let n = counts(&self.state.db, "identity_providers", "target_domain_id", &ids, alive()).await?;
                 for i in 0..page.rows.len() {
-                    page.add(i, "idp_count", 0);
+                    page.add(i, "idp_count", Json::from(count_of(&n, page.rows[i].id())));
                     let holds = self.state.counters.of_domain(page.rows[i].id());
                     super::ext_resources(&self.state, page, i, holds);
                 }

@@ -5,6 +5,7 @@ mod credential;
 mod domain;
 mod endpoint;
 mod group;
+mod identity_provider;
 mod policy;
 mod project;
 mod region;
@@ -37,6 +38,7 @@ pub fn kinds(state: &Arc<State>) -> Vec<Kind> {
         region::kind(),
         credential::kind(state),
         application_credential::kind(state),
+        identity_provider::kind(state),
     ]
 }
 

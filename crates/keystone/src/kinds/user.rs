@@ -1,7 +1,7 @@
 //! Users.
 
 use super::{alive, count_of, counts, distinct, enabled_unless_said, ids};
-use crate::{access, grants, passwords, passwords::Chosen, revoke, state::State};
+use crate::{access, grants, passwords, passwords::Chosen, provider, revoke, state::State};
 use api_identity::{User, user::SYSADMIN};
 use auth::password::Outcome;
 use base::{Caller, Error, Json, Kind as Cell, Resource, Result, Row, Scope, Value, err};
@@ -302,6 +302,7 @@ impl Hooks for UserHooks {
             let credentials = counts(&self.state.db, "credentials", "owner_id", &ids, alive()).await?;
             let groups = distinct(&self.state.db, "memberships", "user_id", "group_id", &ids, Cond::True).await?;
             let projects = projects(&self.state, &ids).await?;
+            let homes = provider::login::homes(&self.state.db, &ids).await?;
             let now = self.state.clock.now();
             for i in 0..page.rows.len() {
                 let row = &page.rows[i];
@@ -317,7 +318,9 @@ impl Hooks for UserHooks {
                 page.add(i, "project_count", Json::from(mine.len()));
                 page.add(i, "failed_auth_count", Json::from(failed));
                 page.add(i, "failed_auth_at", failed_at);
-                page.add(i, "is_local", true);
+                let homes = homes.get(&id).cloned().unwrap_or_default();
+                page.add(i, "is_local", homes.is_empty());
+                page.add(i, "idps", homes);
                 page.add(i, "need_reset_password", reset);
                 page.add(i, "password_reset_hint", hint);
                 page.add(i, "password_expires_at", expires.to_json());

@@ -96,10 +96,10 @@ fn request(resource: &str, kind: &str, words: &[String], id: &str) -> (&'static 
 }
 
 /// Rules beyond the policies, which narrow what these allow: sharing with everybody, which is the default of the request, takes the whole platform;
-/// what it changes is looked at as well (who may make powers usable, whose passwords).
+/// what it changes is looked at as well (who may make powers usable, whose passwords); the one identity provider there is came with the platform and stays as it is.
 fn narrower(resource: &str, words: &[String]) -> bool {
     let word = words.get(1).map_or("", String::as_str);
-    matches!((resource, word), (_, "public" | "status") | ("policies" | "roles", _) | ("services", "config"))
+    matches!((resource, word), (_, "public" | "status") | ("policies" | "roles" | "identity_providers", _) | ("services", "config"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

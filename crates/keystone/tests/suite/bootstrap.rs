@@ -22,6 +22,8 @@ pub async fn every_table_is_as_the_facts_say() {
         api_identity::ApplicationCredential::facts(),
         api_identity::Assignment::facts(),
         api_identity::Membership::facts(),
+        api_identity::IdentityProvider::facts(),
+        api_identity::IdentityLink::facts(),
     ] {
         assert_eq!(store::ddl::check(&cloud.db, facts).await.expect("a schema"), Vec::<String>::new());
     }

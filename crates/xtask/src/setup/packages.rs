@@ -87,6 +87,8 @@ pub const PACKAGES: &[Package] = &[
     package(Image, "xz-utils", "compressed kernel modules"),
     package(Database, "postgresql", "second database engine; tests start their own server"),
     package(Tests, "openssh-client", "logs in to guests"),
+    package(Tests, "slapd", "a real LDAP directory for identity providers"),
+    package(Tests, "ldap-utils", "changes what is in it"),
     package(Tests, "sshpass", "logs in with a password"),
     package(Tests, "genisoimage", "drives with guest metadata"),
     package(Tests, "iputils-ping", "reaches guests"),

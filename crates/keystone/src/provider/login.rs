@@ -1,0 +1,131 @@
+//! Passwords of users that a directory knows: it decides, by a bind with the name it gives for the user. No password is kept here.
+
+use super::{USER, config::Ldap as Config, entries, wire};
+use crate::state::State;
+use api_identity::{IdentityLink, IdentityProvider, Secret};
+use auth::password::Outcome;
+use base::{Error, Json, Resource, Result, Row, err};
+use resource::Map;
+use serde_json::json;
+use std::collections::{BTreeSet, HashMap};
+use store::{Cond, Db, Read};
+use wire::{Bound, Closed, Directory};
+
+/// The link of a user to a directory, with the directory's row; `None` for users of the platform's own.
+pub async fn home(state: &State, user: &Row) -> Result<Option<(IdentityLink, Row)>> {
+    // Whoever has a password here is not looked for elsewhere: one question less for most logins.
+    if !user.text("password_hash").is_empty() {
+        return Ok(None);
+    }
+    let mut db = state.db.read();
+    let cond = Cond::eq("object_id", user.id()).and(Cond::eq("entity", USER));
+    let Some(link) = db.list::<IdentityLink>(cond).await?.pop() else { return Ok(None) };
+    let provider = db.one(IdentityProvider::facts(), &link.identity_provider_id).await?.filter(|p| !p.flag("deleted"));
+    Ok(provider.map(|p| (link, p)))
+}
+
+/// Where the users of a page come from, by user, as lists show it (spec 02 §10.2). Two queries.
+pub async fn homes(mut db: &Db, ids: &[String]) -> Result<HashMap<String, Vec<Json>>> {
+    let cond = Cond::is_in("object_id", ids.iter().map(String::as_str)).and(Cond::eq("entity", USER));
+    let links = db.list::<IdentityLink>(cond).await?;
+    let mut out: HashMap<String, Vec<Json>> = HashMap::new();
+    if links.is_empty() {
+        return Ok(out);
+    }
+    let wanted = Cond::is_in("id", links.iter().map(|l| l.identity_provider_id.as_str()).collect::<BTreeSet<_>>());
+    let providers = db.find(IdentityProvider::facts(), wanted.and(Cond::eq("deleted", false))).await?;
+    for link in links {
+        let Some(provider) = providers.iter().find(|p| p.id() == link.identity_provider_id) else { continue };
+        out.entry(link.object_id)
+            .or_default()
+            .push(json!({"idp_id": provider.id(), "idp": provider.name(), "idp_entity_id": link.local_id,
+            "idp_driver": provider.text("driver"), "template": provider.text("template"), "is_sso": provider.flag("is_sso")}));
+    }
+    Ok(out)
+}
+
+/// The configuration of a row, secrets opened.
+pub fn config_of(state: &State, provider: &Row) -> Result<Config> {
+    Config::read(provider.text("template"), &stored(state, provider)?)
+}
+
+/// What is stored for the row's driver, secrets opened.
+pub fn stored(state: &State, provider: &Row) -> Result<Map> {
+    let mut all = group(&provider.get("config").to_json(), provider.text("driver"));
+    let sealed = provider.text("sealed_config");
+    if !sealed.is_empty() {
+        let opened = serde_json::from_str(&state.seal.open(sealed)?).map_err(Error::internal)?;
+        all.extend(group(&opened, provider.text("driver")));
+    }
+    Ok(all)
+}
+
+fn group(config: &Json, driver: &str) -> Map {
+    config.get(driver).and_then(Json::as_object).cloned().unwrap_or_default()
+}
+
+/// Asks the user's directory about a password; `None` when the user is not a directory's.
+pub async fn compare(state: &State, user: &Row, password: &Secret) -> Result<Option<Outcome>> {
+    let Some((link, provider)) = home(state, user).await? else { return Ok(None) };
+    if password.is_empty() {
+        return Ok(Some(Outcome::Wrong));
+    }
+    if !provider.flag("enabled") {
+        return Err(err!(UserDisabled, "the identity provider {} is disabled, so its users cannot log in", provider.name()));
+    }
+    let config = config_of(state, &provider)?;
+    let password = password.clone();
+    // A task of its own: what a directory sends can make the client library fall over, and that must not be more than a failed login.
+    let answer = tokio::spawn(async move { ask(&config, &link.local_id, &password).await }).await.map_err(Error::internal)?;
+    let (bound, enabled) = answer.map_err(|e| {
+        tracing::info!(provider = provider.name(), error = %e, cause = e.context(), "a directory cannot be asked for a password");
+        let told = err!(
+            BadGateway,
+            "the directory {} cannot be asked now, so its users cannot log in; users of the platform itself can",
+            provider.name()
+        );
+        told.with_context(e)
+    })?;
+    let told = |why: Closed| match why {
+        Closed::Disabled => err!(UserDisabled, "the user {} is disabled in the directory {}", user.name(), provider.name()),
+        Closed::Expired => err!(UserDisabled, "the account of the user {} has expired in the directory {}", user.name(), provider.name()),
+        Closed::PasswordExpired => {
+            err!(UserDisabled, "the password of the user {} has expired; change it in the directory {}", user.name(), provider.name())
+        }
+        Closed::Locked => err!(UserLocked, "the user {} is locked in the directory {}", user.name(), provider.name()),
+        Closed::Other => {
+            err!(UserDisabled, "the directory {} does not let the user {} log in; ask its administrators", provider.name(), user.name())
+        }
+    };
+    match bound {
+        Bound::Wrong => Ok(Some(Outcome::Wrong)),
+        Bound::Closed(why) => Err(told(why)),
+        Bound::Right if !enabled => Err(told(Closed::Disabled)),
+        Bound::Right => Ok(Some(Outcome::Right)),
+    }
+}
+
+/// How the directory takes the password, and whether it has the user enabled.
+async fn ask(config: &Config, local_id: &str, password: &Secret) -> Result<(Bound, bool)> {
+    let mut directory = Directory::enter(config).await?;
+    let Some((dn, person)) = entries::find(config, &mut directory, local_id).await? else { return Ok((Bound::Wrong, false)) };
+    let bound = directory.bind(&dn, password).await?;
+    directory.leave().await;
+    Ok((bound, person.enabled))
+}
+
+/// Refuses to keep a password for a user whose directory has it.
+pub async fn demand_own(state: &State, user: &Row) -> Result<()> {
+    if user.id().is_empty() {
+        return Ok(());
+    }
+    match home(state, user).await? {
+        None => Ok(()),
+        Some((_, provider)) => Err(err!(
+            NotAcceptable,
+            "the password of the user {} is kept by the directory {}; change it there",
+            user.name(),
+            provider.name()
+        )),
+    }
+}

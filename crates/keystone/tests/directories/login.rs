@@ -1,0 +1,115 @@
+//! Who gets in by the directory's word, and who does not.
+
+use super::{corp, ldap, login, shown, sync, user, with};
+use crate::kit::{ADMIN_PASSWORD, cloud};
+use crate::slapd::{SUFFIX, Slapd, person};
+use base::Json;
+use serde_json::json;
+
+pub async fn who_gets_in() {
+    // A name made of what filters are made of, beside one that it would match.
+    let mut server = Slapd::start(&(person("ann", "") + &person("an*", "") + &person("a)(uid=*", "") + &person("bob", "")));
+    let cloud = cloud().await;
+    let admin = cloud.admin().await;
+    let id = corp(&cloud, &admin, ldap(&server)).await;
+    assert_eq!(sync(&cloud, &admin, &id).await["users"]["created"]["count"], 4);
+    for name in ["ann", "an*", "a)(uid=*", "bob"] {
+        let token = login(&cloud, name, &format!("{name}@Pass1"), None).await;
+        assert_eq!(token.status, 200, "{name}: {}", token.body);
+        assert_eq!(token.body["token"]["user"]["name"], name);
+    }
+    // Nobody's pattern opens somebody else's account.
+    for (name, password) in [
+        ("an*", "ann@Pass1"),
+        ("a)(uid=*", "ann@Pass1"),
+        ("*", "ann@Pass1"),
+        ("ann", ""),
+        ("ann", "wrong"),
+        ("ann)(cn=*", "ann@Pass1"),
+        ("nobody", "x"),
+    ] {
+        let refused = login(&cloud, name, password, None).await;
+        assert_eq!(refused.refusal(), (401, "WrongPassword"), "{name}: {}", refused.body);
+    }
+    // Disabled there since the last synchronisation: the directory's word counts at once, for whoever knows the password.
+    server.modify(&format!("dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modify\nreplace: employeeType\nemployeeType: TRUE\n\n"));
+    assert_eq!(login(&cloud, "bob", "bob@Pass1", None).await.refusal(), (423, "UserDisabled"));
+    assert_eq!(login(&cloud, "bob", "wrong", None).await.refusal(), (401, "WrongPassword"));
+    // Gone there.
+    server.modify(&format!("dn: uid=bob,ou=people,{SUFFIX}\nchangetype: delete\n\n"));
+    assert_eq!(login(&cloud, "bob", "bob@Pass1", None).await.refusal(), (401, "WrongPassword"));
+    // Disabled here.
+    let ann = user(&cloud, &admin, "ann").await["id"].as_str().expect("ann").to_string();
+    cloud.post(&admin, &format!("/v3/users/{ann}/disable"), json!({})).await.ok();
+    assert_eq!(login(&cloud, "ann", "ann@Pass1", None).await.status, 423);
+    cloud.post(&admin, &format!("/v3/users/{ann}/enable"), json!({})).await.ok();
+    // A password here would be a second one beside the directory's.
+    let set = cloud.put(&admin, &format!("/v3/users/{ann}"), json!({"user": {"password": "Other@Pass1"}})).await;
+    assert_eq!(set.status, 406, "{}", set.body);
+    assert_eq!(login(&cloud, "ann", "Other@Pass1", None).await.status, 401);
+    login(&cloud, "ann", "ann@Pass1", None).await.ok();
+    // The whole provider off.
+    cloud.post(&admin, &format!("/v3/identity_providers/{id}/disable"), json!({})).await.ok();
+    let off = login(&cloud, "ann", "ann@Pass1", None).await;
+    assert!(off.status == 423 && off.body["details"].as_str().is_some_and(|d| d.contains("corp")), "{}", off.body);
+    server.down();
+}
+
+pub async fn tls() {
+    let server = Slapd::start(&person("ann", ""));
+    let cloud = cloud().await;
+    let admin = cloud.admin().await;
+    let secure = |host: &str| json!({"url": format!("ldaps://{host}:{}", server.tls)});
+    let refused = |answer: crate::kit::Answer| {
+        let told = answer.body["details"].as_str().unwrap_or_default().to_string();
+        assert!(answer.status == 502 && told.contains("certificate"), "{}", answer.body);
+    };
+    let make = |config| super::body("corp", config);
+    // Not of a known authority; of it, and for another host.
+    refused(cloud.post(&admin, "/v3/identity_providers", make(with(ldap(&server), secure("127.0.0.1")))).await);
+    refused(cloud.post(&admin, "/v3/identity_providers", make(with(ldap(&server), json!({"start_tls": true})))).await);
+    let trusting = with(ldap(&server), json!({"ca_certificate": server.ca}));
+    refused(cloud.post(&admin, "/v3/identity_providers", make(with(trusting.clone(), secure("localhost")))).await);
+
+    let id = corp(&cloud, &admin, with(trusting, secure("127.0.0.1"))).await;
+    assert_eq!(sync(&cloud, &admin, &id).await["users"]["created"]["names"], json!(["ann"]));
+    login(&cloud, "ann", "ann@Pass1", None).await.ok();
+    let over = json!({"config": {"ldap": {"url": server.url(), "start_tls": true}}});
+    cloud.post(&admin, &format!("/v3/identity_providers/{id}/config"), over).await.ok();
+    login(&cloud, "ann", "ann@Pass1", None).await.ok();
+    assert_eq!(login(&cloud, "ann", "wrong", None).await.status, 401);
+    assert_eq!(sync(&cloud, &admin, &id).await["users"]["unchanged"], 1);
+}
+
+pub async fn the_directory_is_down() {
+    let mut server = Slapd::start(&(person("ann", "") + &person("bob", "")));
+    let cloud = cloud().await;
+    let admin = cloud.admin().await;
+    let id = corp(&cloud, &admin, ldap(&server)).await;
+    sync(&cloud, &admin, &id).await;
+    server.down();
+    // Who it is about is told why; everybody else does not notice.
+    let refused = login(&cloud, "ann", "ann@Pass1", None).await;
+    assert_eq!(refused.refusal(), (502, "BadGateway"));
+    assert!(
+        refused.body["details"].as_str().is_some_and(|d| d.contains("corp") && d.contains("users of the platform")),
+        "{}",
+        refused.body
+    );
+    cloud.token("sysadmin", ADMIN_PASSWORD, Some("system")).await;
+    // An unanswered question is no empty answer.
+    let failed = cloud.post(&admin, &format!("/v3/identity_providers/{id}/sync"), json!({})).await;
+    assert_eq!(failed.status, 502, "{}", failed.body);
+    let row = shown(&cloud, &admin, &id).await;
+    assert_eq!(
+        (&row["status"], &row["error_count"], &row["sync_status"], &row["user_count"]),
+        (&json!("disconnected"), &json!(1), &json!("idle"), &json!(2))
+    );
+    assert!(row["last_error"].as_str().is_some_and(|e| e.contains("cannot be reached")), "{row}");
+    assert_eq!(user(&cloud, &admin, "ann").await["enabled"], true);
+    server.up();
+    login(&cloud, "ann", "ann@Pass1", None).await.ok();
+    sync(&cloud, &admin, &id).await;
+    let row = shown(&cloud, &admin, &id).await;
+    assert_eq!((&row["status"], &row["error_count"], &row["last_error"]), (&json!("connected"), &json!(0), &Json::Null));
+}
