@@ -58,6 +58,19 @@ impl Guard {
         }
     }
 
+    /// Refuses a request that the application credential behind its token was not made for. For every service, before its handlers.
+    pub fn screen(&self, service: &str, request: &http::Request) -> Result<()> {
+        let claims = http::shown_token(&request.headers).and_then(|token| self.verifier.verify(token).ok());
+        let Some(limits) = claims.as_ref().and_then(|c| c.limits.as_ref()) else { return Ok(()) };
+        let (method, path) = (request.method.as_str(), request.segments());
+        // Who one is and where services are: every client asks the identity service first.
+        let first = path.get(1).is_some_and(|s| s == "auth") || path.len() < 2;
+        if (service == "identity" && first) || limits.allow(service, method, path) {
+            return Ok(());
+        }
+        Err(err!(Forbidden, "the access rules of the application credential do not have {} {}", method, request.path.raw()))
+    }
+
     /// The caller behind a token that came some other way.
     pub fn check(&self, token: &str) -> Identified {
         match self.verifier.verify(token) {
@@ -174,6 +187,32 @@ mod tests {
             assert_eq!(guard.check(&token).caller.user_id, "u");
         });
         assert_eq!(lines.load(std::sync::atomic::Ordering::Relaxed), forged.len(), "a line for each, none for the real one");
+    }
+
+    #[test]
+    fn requests_outside_the_rules() {
+        let clock = Clock::real();
+        let key = SigningKey::from_seed(&[1; 32]).unwrap();
+        let guard = Guard::new(Arc::new(Verifier::new(KeyRing::new().with(&key), 100, clock.clone())));
+        let rules = vec![("compute".to_string(), "GET".to_string(), "/servers/*".to_string())];
+        let limits = Some(Arc::new(crate::token::Limits { restricted: true, rules }));
+        let caller = Arc::new(Caller { user_id: "u".into(), ..Caller::default() });
+        let claims = Claims { caller, issued: clock.now(), expires: clock.now().plus_secs(60), limits, ..Claims::default() };
+        let bound = claims.sign(&key).unwrap();
+        let free = Claims { limits: None, ..claims }.sign(&key).unwrap();
+        let check = |token: &str, service: &str, method: http::Method, path: &str, want: bool| {
+            let mut request = http::Request::local(method.clone(), path, Vec::new()).unwrap();
+            request.headers.insert("x-auth-token", token.parse().unwrap());
+            assert_eq!(guard.screen(service, &request).is_ok(), want, "{service} {method} {path}");
+        };
+        check(&bound, "compute", http::Method::GET, "/servers/a", true);
+        check(&bound, "compute", http::Method::GET, "/disks/a", false);
+        check(&bound, "compute", http::Method::POST, "/servers/a", false);
+        check(&bound, "image", http::Method::GET, "/servers/a", false);
+        check(&bound, "identity", http::Method::GET, "/v3/auth/catalog", true);
+        check(&bound, "identity", http::Method::GET, "/v3/users", false);
+        check(&free, "compute", http::Method::DELETE, "/servers/a", true);
+        check("rubbish", "compute", http::Method::DELETE, "/servers/a", true);
     }
 
     #[test]

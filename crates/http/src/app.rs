@@ -2,9 +2,11 @@
 
 use crate::{
     builtin,
+    request::Request,
     router::{Route, Router},
     stats::RouteCollector,
 };
+use base::Result;
 use hyper::header::HeaderValue;
 use ipnet::IpNet;
 use std::{
@@ -58,6 +60,9 @@ impl Default for Limits {
     }
 }
 
+/// Looks at a request before its handler does; it is given the name of the service.
+pub type Screen = Arc<dyn Fn(&str, &Request) -> Result<()> + Send + Sync>;
+
 /// Services under prefixes, ready to be served. One per process: its figures go to the registry it is given.
 pub struct App {
     pub(crate) mounts: Vec<Mount>,
@@ -65,6 +70,7 @@ pub struct App {
     pub(crate) cors: Vec<String>,
     pub(crate) host_id: HeaderValue,
     trusted: Vec<IpNet>,
+    screen: Option<Screen>,
     metrics: Metrics,
     running: AtomicUsize,
     /// Told when the last running request ends.
@@ -91,6 +97,7 @@ impl App {
             cors: Vec::new(),
             host_id,
             trusted: Vec::new(),
+            screen: None,
             metrics,
             running: AtomicUsize::new(0),
             less: Notify::new(),
@@ -128,6 +135,17 @@ impl App {
     pub fn trust_proxies(mut self, nets: Vec<IpNet>) -> App {
         self.trusted = nets;
         self
+    }
+
+    /// Refuses requests to any service before their handlers see them: for what every service would otherwise have to remember.
+    #[must_use]
+    pub fn screen(mut self, screen: Screen) -> App {
+        self.screen = Some(screen);
+        self
+    }
+
+    pub(crate) fn screened(&self, service: &str, request: &Request) -> Result<()> {
+        self.screen.as_ref().map_or(Ok(()), |screen| screen(service, request))
     }
 
     /// Adds what every service has, and shows the figures to the registry.

@@ -154,6 +154,8 @@ async fn inner(
         upgrade: head.extensions.remove(),
     };
 
+    app.screened(&mount.name, &request)?;
+
     // Reading stops when the client hangs up. Changing does not: a handler cut between its transaction and what follows would leave the
     // follow-up to recovery for no reason, so it runs as a task of its own.
     let detached = !(request.method.is_safe());

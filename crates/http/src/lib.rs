@@ -36,7 +36,7 @@ mod stats;
 mod tls;
 pub mod tunnel;
 
-pub use app::{App, Limits};
+pub use app::{App, Limits, Screen};
 pub use body::ByteStream;
 pub use bytes::Bytes;
 pub use client::{Answer, Call, Client, ClientOptions, Trust};

@@ -121,12 +121,15 @@ impl Frame {
     }
 
     /// Begins to listen for services, each under its prefix, `/` for one that is alone. What the process says of itself comes to the root.
-    pub async fn listen(&self, mut services: Vec<(&str, &str, Router)>) -> Result<Server> {
+    /// Tokens of application credentials are held to their rules here, for all services alike.
+    pub async fn listen(&self, mut services: Vec<(&str, &str, Router)>, verifier: Arc<Verifier>) -> Result<Server> {
         match services.iter_mut().find(|(prefix, ..)| *prefix == "/") {
             Some((_, _, router)) => *router = std::mem::take(router).merge(self.process.router()),
             None => services.push(("/", "wolke", self.process.router())),
         }
         let app = App::new(self.metrics.clone()).limits(Limits::default());
+        let guard = Guard::new(verifier);
+        let app = app.screen(Arc::new(move |service, request| guard.screen(service, request)));
         let app = services.into_iter().fold(app, |app, (prefix, name, router)| app.mount(prefix, name, router));
         let mut server = Server::new(app);
         server.bind(&self.front.address.to_string(), self.front.tls.clone()).await?;

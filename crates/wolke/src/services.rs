@@ -59,14 +59,14 @@ async fn keystone(frame: Frame) -> Result<()> {
         // Not a log line: logs are kept, this is told once.
         println!("administrator: sysadmin\npassword:      {}", password.expose());
     }
-    let server = frame.listen(vec![("/", "identity", keystone.router)]).await?;
+    let server = frame.listen(vec![("/", "identity", keystone.router)], keystone.verifier).await?;
     frame.run(server).await
 }
 
 async fn glance(frame: Frame) -> Result<()> {
     let (remote, _) = identity(&frame.settings, &frame).await?;
     let glance = frame.glance(Arc::new(remote.gate()), Arc::new(RemoteOwners(remote.clone()))).await?;
-    let server = frame.listen(vec![("/", "image", glance.router(identify(remote.verifier.clone())))]).await?;
+    let server = frame.listen(vec![("/", "image", glance.router(identify(remote.verifier.clone())))], remote.verifier.clone()).await?;
     frame.run(server).await
 }
 
@@ -76,7 +76,7 @@ async fn region(frame: Frame) -> Result<()> {
     let node = format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
     let region = frame.region(Arc::new(remote.gate()), Arc::new(RemoteOwners(remote.clone())), images, &node).await?;
     region.start(&frame.process);
-    let server = frame.listen(vec![("/", "compute", region.router(identify(remote.verifier.clone())))]).await?;
+    let server = frame.listen(vec![("/", "compute", region.router(identify(remote.verifier.clone())))], remote.verifier.clone()).await?;
     frame.run(server).await
 }
 
@@ -91,7 +91,7 @@ async fn scheduler(frame: Frame) -> Result<()> {
         async move { stop.or(follower.follow()).await.unwrap_or(Ok(())) }
     });
     let router = region::scheduler_router(scheduler, Arc::new(remote.gate()), identify(remote.verifier.clone()));
-    let server = frame.listen(vec![("/", "scheduler", router)]).await?;
+    let server = frame.listen(vec![("/", "scheduler", router)], remote.verifier.clone()).await?;
     frame.run(server).await
 }
 

@@ -56,7 +56,7 @@ pub async fn run(up: Up) -> Result<()> {
         ("/scheduler", "scheduler", region::scheduler_router(region.scheduler.clone(), gate, who.clone())),
         ("/compute", "compute", region.router(who)),
     ];
-    let server = frame.listen(services).await?;
+    let server = frame.listen(services, keystone.verifier.clone()).await?;
     remember(&frame, &keystone.outcome)?;
     if !up.no_host {
         agent::supervise(&frame, &up, &region).await?;

@@ -65,6 +65,10 @@ async fn one(desk: &Desk, visit: Visit, target: &'static str, actor: &'static st
             }
         }
     }
+    // OpenStack's clients look for exactly this status.
+    if visit.request.method == Method::HEAD {
+        return Ok(Response::new(http::StatusCode::NO_CONTENT));
+    }
     state.catch_up().await?;
     Ok(Response::json(&json!({"role": {"id": r.id(), "name": r.name(), "domain_id": r.text("domain_id")}})))
 }
@@ -116,6 +120,9 @@ async fn member(desk: &Desk, visit: Visit) -> Reply {
                 return Err(outside());
             }
         }
+    }
+    if visit.request.method == Method::HEAD {
+        return Ok(Response::new(http::StatusCode::NO_CONTENT));
     }
     state.catch_up().await?;
     let params = Params(json!({"id": u.id(), "system": "true"}));

@@ -1,27 +1,16 @@
 //! What tokens of application credentials are kept from in this service: requests outside their rules, and whatever would get them a login
 //! without bounds.
 
-use super::Visit;
+use super::{Desk, Visit};
 use base::{Result, err};
 use http::Method;
 
-pub(super) fn check(visit: &Visit) -> Result<()> {
+pub(super) fn check(desk: &Desk, visit: &Visit) -> Result<()> {
     let Some(limits) = visit.who.claims.as_ref().and_then(|c| c.limits.as_ref()) else { return Ok(()) };
-    let (method, path) = (&visit.request.method, visit.request.segments());
+    desk.guard.screen(api_identity::SERVICE, &visit.request)?;
+    let path = visit.request.segments();
     let word = |at: usize| path.get(at).map_or("", String::as_str);
-    // Who one is and where services are: every client asks first.
-    if word(1) == "auth" || path.len() < 2 {
-        return Ok(());
-    }
-    if !limits.allow(api_identity::SERVICE, method.as_str(), path) {
-        return Err(err!(
-            Forbidden,
-            "the access rules of the application credential do not have {} {}",
-            method.as_str(),
-            visit.request.path.raw()
-        ));
-    }
-    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let reads = matches!(visit.request.method, Method::GET | Method::HEAD);
     let caller = &visit.ctx.caller;
     let own = word(1) == "users" && (word(2) == caller.user_id || word(2) == caller.user);
     let secrets = word(1) == "credentials" || (word(1) == "users" && word(3) == "credentials");

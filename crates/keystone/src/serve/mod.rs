@@ -93,7 +93,7 @@ where
     let desk = desk.clone();
     move |request: Request| {
         let visit = desk.visit(request);
-        let answer = bounds::check(&visit).map(|()| f(desk.clone(), visit));
+        let answer = bounds::check(&desk, &visit).map(|()| f(desk.clone(), visit));
         async move { answer?.await }
     }
 }
@@ -108,7 +108,7 @@ async fn resources(desk: &Desk, visit: Visit) -> Reply {
         "DELETE" => resource::Method::Delete,
         _ => resource::Method::Put,
     };
-    let params = Params(request.query.json().clone());
+    let params = Params(openstack::params(&request));
     let body = request.json().await?;
     let mut path = request.tail().to_vec();
     if let [services, which, config] = &mut path[..]

@@ -3,7 +3,7 @@
 use super::{Desk, Visit, on};
 use crate::grants;
 use base::{Json, Scope, err};
-use http::{Method, Reply, Response, Router, StatusCode};
+use http::{Method, Reply, Request, Response, Router, StatusCode};
 use resource::Params;
 use serde_json::json;
 use std::sync::Arc;
@@ -14,6 +14,24 @@ pub(super) fn routes(router: Router, desk: &Arc<Desk>) -> Router {
         .get("/v3/auth/domains", on(desk, |desk, visit| async move { domains(&desk, visit).await }))
         .get("/v3/auth/system", on(desk, |desk, visit| async move { system(&desk, visit).await }))
         .any(&[Method::PUT], "/v3/regions/{region}", on(desk, |desk, visit| async move { region(&desk, visit).await }))
+}
+
+/// The parameters of a list. OpenStack's clients know neither scopes nor pages of a default size: they ask for all one may see.
+pub(super) fn params(request: &Request) -> Json {
+    let mut params = request.query.json().clone();
+    let agent = request.header("user-agent").unwrap_or_default();
+    let openstack = ["keystoneauth1", "keystoneclient", "gophercloud"].iter().any(|name| agent.contains(name));
+    // Policies are another thing here than there: their list is what this platform's own clients see.
+    let theirs = request.tail().first().is_some_and(|plural| plural != "policies");
+    if openstack
+        && theirs
+        && request.method == Method::GET
+        && let Some(map) = params.as_object_mut()
+    {
+        map.entry("scope").or_insert_with(|| "max".into());
+        map.entry("limit").or_insert_with(|| "2048".into());
+    }
+    params
 }
 
 /// Domains the caller has a role in.
