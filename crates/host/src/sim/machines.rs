@@ -237,7 +237,15 @@ impl SimMachine {
     /// Writes down what another life of the simulator must find.
     fn keep(&self) -> Result<()> {
         let text = serde_json::to_string(&*self.process()).map_err(base::Error::internal)?;
-        self.processes.put(&self.id, &text)
+        let mut kept = Ok(());
+        // One that died meanwhile must not be there again for the next life, which would take it over without its ports.
+        self.life.send_if_modified(|life| {
+            if !life.is_gone() {
+                kept = self.processes.put(&self.id, &text);
+            }
+            false
+        });
+        kept
     }
 
     fn lives(&self) -> bool {
