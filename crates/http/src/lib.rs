@@ -50,5 +50,5 @@ pub use request::{Request, shown_token};
 pub use response::{JSON_TYPE, Response};
 pub use router::{BoxFuture, Handler, Reply, Router};
 pub use server::{Server, Serving};
-pub use tls::{ClientCerts, Tls};
+pub use tls::{ClientCerts, Tls, is_tls_failure, trusting};
 pub use tunnel::{Message, Tunnel, WebSocket};

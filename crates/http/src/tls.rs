@@ -101,6 +101,17 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>> {
     if list.is_empty() { Err(bad("the PEM text holds none".to_string())) } else { Ok(list) }
 }
 
+/// What a client of another protocol needs for TLS: it trusts these certificates (PEM) and no others.
+pub fn trusting(pem: &str) -> Result<Arc<rustls::ClientConfig>> {
+    let builder = rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(Error::internal)?;
+    Ok(Arc::new(builder.with_root_certificates(roots(pem)?).with_no_client_auth()))
+}
+
+/// Whether a connection failed over TLS itself: a certificate that is not trusted, or no common version.
+pub fn is_tls_failure(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
 pub(crate) fn roots(pem: &str) -> Result<rustls::RootCertStore> {
     let mut roots = rustls::RootCertStore::empty();
     for cert in certificates(pem)? {

@@ -7,8 +7,7 @@ use api_identity::Secret;
 use base::{Error, Result, err};
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, SearchEntry, ldap_escape};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 use tokio::time::timeout;
 
 /// A connection. Ends when dropped.
@@ -212,7 +211,8 @@ async fn connect(config: &Config, url: &str) -> Result<Directory> {
     let patience = Duration::from_secs(config.timeout_secs);
     let mut settings = LdapConnSettings::new().set_conn_timeout(patience).set_starttls(config.start_tls);
     if !config.ca_certificate.trim().is_empty() {
-        settings = settings.set_config(trust(&config.ca_certificate)?);
+        let wrong = |e: Error| err!(InputParameter, "config.ldap.ca_certificate holds no certificate in PEM form").with_context(e);
+        settings = settings.set_config(http::trusting(&config.ca_certificate).map_err(wrong)?);
     }
     let (connection, ldap) = match timeout(patience, LdapConnAsync::with_settings(settings, url)).await {
         Ok(done) => done.map_err(|e| broken(url, e))?,
@@ -225,21 +225,6 @@ async fn connect(config: &Config, url: &str) -> Result<Directory> {
         }
     });
     Ok(Directory { ldap, url: url.to_string(), patience, page: config.page_size.clamp(100, 1000) as i32 })
-}
-
-/// TLS that trusts these certificates and no others.
-fn trust(pem: &str) -> Result<Arc<rustls::ClientConfig>> {
-    let wrong = || err!(InputParameter, "config.ldap.ca_certificate holds no certificate in PEM form");
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(certificate.map_err(|e| wrong().with_context(e))?).map_err(|e| wrong().with_context(e))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong());
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(Error::internal)?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// Why a bind failed, in the words of Active Directory; others do not say.
@@ -272,7 +257,7 @@ fn late(url: &str) -> Error {
 fn broken(url: &str, e: LdapError) -> Error {
     let secure = match &e {
         LdapError::Rustls { .. } | LdapError::DNSName { .. } => true,
-        LdapError::Io { source } => source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+        LdapError::Io { source } => http::is_tls_failure(source),
         LdapError::Timeout { .. } => return late(url),
         _ => false,
     };

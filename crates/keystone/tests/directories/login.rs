@@ -71,6 +71,10 @@ pub async fn tls() {
     let trusting = with(ldap(&server), json!({"ca_certificate": server.ca}));
     refused(cloud.post(&admin, "/v3/identity_providers", make(with(trusting.clone(), secure("localhost")))).await);
 
+    let odd = with(trusting.clone(), json!({"url": server.url(), "start_tls": true, "ca_certificate": "not PEM"}));
+    let refused = cloud.post(&admin, "/v3/identity_providers", make(odd)).await;
+    assert!(refused.status == 400 && refused.body["details"].as_str().is_some_and(|d| d.contains("ca_certificate")), "{}", refused.body);
+
     let id = corp(&cloud, &admin, with(trusting, secure("127.0.0.1"))).await;
     assert_eq!(sync(&cloud, &admin, &id).await["users"]["created"]["names"], json!(["ann"]));
     login(&cloud, "ann", "ann@Pass1", None).await.ok();
