@@ -174,7 +174,7 @@ fn key_pairs_keep_their_private_half_once() {
     let p = Platform::start();
     p.ok("keypair create k1 --save k1.key");
     let private = std::fs::read_to_string(p.dir.path().join("k1.key")).expect("a key");
-    assert!(private.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----"));
+    assert!(private.starts_with("-----BEGIN RSA PRIVATE KEY-----"), "what existing clients get when they name no scheme");
     assert!(p.fails("keypair privatekey k1").contains("fetched before"));
     assert!(p.fails("keypair create k2 --save k1.key").contains("k1.key"), "a key is not overwritten");
     assert!(p.json("host-token create")["command"].as_str().is_some_and(|c| c.contains("/compute --token ")));
