@@ -47,8 +47,8 @@ pub use policy::Policy;
 pub use project::Project;
 pub use region::Region;
 pub use request::{
-    ApplicationCredentialMethod, AssumeMethod, Auth, AuthContext, AuthRequest, Identity, PasswordMethod, PasswordUser, ScopeProject,
-    ScopeWish, TokenMethod, TotpMethod, TotpUser, Which,
+    ApplicationCredentialMethod, AssumeMethod, Auth, AuthContext, AuthRequest, CasMethod, CodeMethod, Identity, PasswordMethod,
+    PasswordUser, SamlMethod, ScopeProject, ScopeWish, TokenMethod, TotpMethod, TotpUser, Which,
 };
 pub use role::Role;
 pub use rolepolicy::RolePolicy;

@@ -43,6 +43,46 @@ pub struct Identity {
     pub totp: Option<TotpMethod>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application_credential: Option<ApplicationCredentialMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc_auth: Option<CodeMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<CodeMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cas_ticket: Option<CasMethod>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saml_auth: Option<SamlMethod>,
+}
+
+/// What an OpenID or OAuth 2 provider gave the browser.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CodeMethod {
+    #[serde(default)]
+    pub code: Secret,
+    /// The address the browser came back to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub redirect_uri: String,
+    /// The state the browser brought back. Needed when the state was made here; older gateways, which make and compare their own, leave it out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state: String,
+}
+
+/// A ticket of CAS.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CasMethod {
+    /// The ticket.
+    #[serde(default)]
+    pub id: Secret,
+    /// The address the browser came back to.
+    #[serde(default)]
+    pub service: String,
+}
+
+/// The answer of a SAML provider.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SamlMethod {
+    /// `SAMLResponse` as it was posted.
+    #[serde(default)]
+    pub response: Secret,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -30,6 +30,7 @@ classes! {
     BadRequest = 400 "BadRequestError",
     InvalidStatus = 400 "InvalidStatusError",
     InvalidFormat = 400 "InvalidFormatError",
+    InvalidIdpStatus = 400 "InvalidIdpStatus",
     InsufficientResource = 400 "InsufficientResourceError",
     OutOfQuota = 400 "OutOfQuotaError",
     OutOfRange = 400 "OutOfRange",

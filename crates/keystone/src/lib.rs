@@ -191,6 +191,7 @@ async fn upkeep(state: &State) -> Result<()> {
     revoke::trim(&state.db).await?;
     trail::trim(&state.db, state.config.event_retention_days).await?;
     login::upkeep(state).await?;
+    provider::pending::trim(state).await?;
     state.db.feed().trim(FEED_KEPT.0, FEED_KEPT.1).await?;
     Ok(())
 }

@@ -28,6 +28,9 @@ pub async fn login(state: &State, ctx: &Ctx, auth: &Auth, peer: Option<IpAddr>, 
         Ok(issued) => {
             let subject = &issued.subject;
             notes["audit_id"] = json!(subject.audit_ids.last());
+            if let base::Json::Object(told) = &issued.told {
+                notes.as_object_mut().into_iter().for_each(|notes| notes.extend(told.clone()));
+            }
             let project = subject.project.clone().unwrap_or_default();
             let caller = Caller {
                 user_id: subject.user.id.clone(),
@@ -48,6 +51,9 @@ pub async fn login(state: &State, ctx: &Ctx, auth: &Auth, peer: Option<IpAddr>, 
             )
         }
         Err(error) => {
+            if !auth.identity.id.is_empty() {
+                notes["provider"] = json!(auth.identity.id.chars().take(LONGEST).collect::<String>());
+            }
             notes["class"] = json!(error.class().name());
             notes["reason"] = json!(error.template());
             (claimed(state, auth).await?, Caller::default(), "login_fail")

@@ -1,10 +1,10 @@
 //! Identity providers as a resource (spec 02 §10): their configuration, and the word to synchronise.
 
 use super::{alive, count_of, enabled_unless_said, ids};
-use crate::provider::{self, GROUP, USER, config, login, sync};
+use crate::provider::{self, GROUP, USER, config, external, login, mapping::Mapping, sso, sync};
 use crate::{access, state::State};
 use api_identity::{
-    Domain, IdentityLink, IdentityProvider,
+    Domain, IdentityLink, IdentityProvider, Project, Role,
     identity_provider::{SQL, SQL_ID},
 };
 use base::meta::{Enabled, Standalone};
@@ -23,6 +23,8 @@ pub fn kind(state: &Arc<State>) -> Kind {
         .naming(Naming::Global)
         .spec(CONFIG, |h, op, row, _| Box::pin(h.config(op, row)))
         .spec(SYNC_RESULT, |_, _, row, _| Box::pin(async move { Ok(Reply::Value(json!({ "result": sync::last(&row) }))) }))
+        .spec(REDIRECT, |h, op, row, _| Box::pin(h.sso_redirect(op, row)))
+        .spec(CALLBACK, |h, op, row, _| Box::pin(h.sso_callback(op, row)))
         .class_spec(ATTRIBUTE_NAMES, |_, _, _| Box::pin(async { Ok(attribute_names()) }))
         .action(SET_CONFIG, |h, op, row, body| Box::pin(h.set_config(op, row, body)))
         .action(SYNC, |h, op, row, body| Box::pin(h.sync(op, row, body)))
@@ -36,6 +38,29 @@ const CONFIG: ActionFact = ActionFact {
     inputs: &[Input { name: "sensitive", kind: Cell::Bool, required: false, doc: "Show secrets too." }],
 };
 const SYNC_RESULT: ActionFact = ActionFact { name: "sync-result", doc: "What the last synchronisation changed.", inputs: &[] };
+const REDIRECT: ActionFact = ActionFact {
+    name: "sso-redirect-uri",
+    doc: "Where a login page sends the browser.",
+    inputs: &[
+        Input { name: "redirect_uri", kind: Cell::Text, required: true, doc: "Where the provider sends the browser afterwards." },
+        Input {
+            name: "state",
+            kind: Cell::Text,
+            required: false,
+            doc: "What the browser is to bring back; made and checked here when left out.",
+        },
+    ],
+};
+const CALLBACK: ActionFact = ActionFact {
+    name: "sso-callback-uri",
+    doc: "The address to register at the provider.",
+    inputs: &[Input {
+        name: "redirect_uri",
+        kind: Cell::Text,
+        required: false,
+        doc: "Of a login page; that of this service when left out.",
+    }],
+};
 const ATTRIBUTE_NAMES: ActionFact =
     ActionFact { name: "attribute-names", doc: "Keys that map attributes, with what they are for.", inputs: &[] };
 const SET_CONFIG: ActionFact = ActionFact {
@@ -66,17 +91,17 @@ const SHORTEST: i64 = 300;
 const PATIENCE: Duration = Duration::from_secs(45);
 
 fn attribute_names() -> Json {
-    json!({"attribute_names": {
-        "user_id_attribute": "identifies a user and never changes",
-        "user_name_attribute": "the name a user logs in with",
+    let mut names = json!({
         "user_enabled_attribute": "says whether an account can be used",
         "user_additional_attribute_mapping": "pairs attribute:field; the fields are displayname, email and mobile, others become tags ext:field",
         "group_id_attribute": "identifies a group and never changes",
         "group_name_attribute": "the name of a group",
         "group_member_attribute": "names the members of a group",
-        "domain_id_attribute": "identifies a domain and never changes",
-        "domain_name_attribute": "the name of a domain",
-    }})
+    });
+    for (key, doc) in provider::mapping::KEYS {
+        names[key] = doc.into();
+    }
+    json!({ "attribute_names": names })
 }
 
 fn as_map(json: Json) -> Map {
@@ -118,6 +143,32 @@ async fn probe(config: config::Ldap, template: &str) -> Result<()> {
 }
 
 impl ProviderHooks {
+    /// Looks a configuration over and asks the authority whether it is there.
+    async fn try_out(&self, driver: &str, template: &str, all: &Map) -> Result<()> {
+        match sso::driver(driver) {
+            None => probe(config::Ldap::read(template, all)?, template).await,
+            Some(driver) => {
+                let (keys, mapping) = sso::read(driver, template, all)?;
+                self.demand_defaults(&mapping).await?;
+                driver.probe(&self.state, template, &keys).await
+            }
+        }
+    }
+
+    /// The project and role everybody gets must be there: a login is no place to learn that they are not.
+    async fn demand_defaults(&self, mapping: &Mapping) -> Result<()> {
+        let mut db = self.state.db.read();
+        for (key, facts, id) in [
+            ("default_project_id", Project::facts(), &mapping.default_project_id),
+            ("default_role_id", Role::facts(), &mapping.default_role_id),
+        ] {
+            if !id.is_empty() && !db.exists(facts.table, Cond::eq("id", id.as_str()).and(alive())).await? {
+                return Err(err!(InputParameter, "{}: there is no {} with the id {}", key, facts.name, id));
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a configuration into a row, its secrets sealed.
     fn keep(&self, row: &mut Row, all: Map) -> Result<()> {
         let driver = row.text("driver").to_string();
@@ -156,8 +207,7 @@ impl ProviderHooks {
         } else {
             all.extend(change);
         }
-        let tried = config::Ldap::read(row.text("template"), &all)?;
-        probe(tried, row.text("template")).await?;
+        self.try_out(row.text("driver"), row.text("template"), &all).await?;
         let (row, all) = (&row, &all);
         self.state
             .db
@@ -202,6 +252,23 @@ impl ProviderHooks {
         Ok(Reply::Value(answer))
     }
 
+    async fn sso_redirect(&self, op: &Op<'_>, row: Row) -> Result<Reply> {
+        let text = |key: &str| op.params.text(key).unwrap_or_default();
+        let row = external::enabled(row)?;
+        let (driver, provider) = sso::open(&self.state, row)?;
+        let redirect_uri = text("redirect_uri");
+        if !redirect_uri.starts_with("https://") && !redirect_uri.starts_with("http://") {
+            return Err(err!(InputParameter, "redirect_uri must be an http or https address"));
+        }
+        let uri = driver.begin(&self.state, &provider, &sso::Begin { redirect_uri, state: text("state") }).await?;
+        Ok(Reply::Value(json!({"uri": uri, "driver": driver.name()})))
+    }
+
+    async fn sso_callback(&self, op: &Op<'_>, row: Row) -> Result<Reply> {
+        let (driver, _) = sso::open(&self.state, row)?;
+        Ok(Reply::Value(json!({"redirect_uri": op.params.text("redirect_uri").unwrap_or_default(), "driver": driver.name()})))
+    }
+
     async fn default_sso(&self, op: &Op<'_>, row: Row, body: Map) -> Result<Reply> {
         let enable = flag(&body, "enable")?.unwrap_or(false);
         if enable && !row.flag("is_sso") {
@@ -237,6 +304,15 @@ impl ProviderHooks {
     }
 }
 
+impl ProviderHooks {
+    /// Whether a provider of single sign-on says itself which domains its users are of.
+    fn names_domains(&self, row: &Row) -> Result<bool> {
+        let Some(driver) = sso::driver(row.text("driver")) else { return Ok(false) };
+        let (_, mapping) = sso::read(driver, row.text("template"), &login::stored(&self.state, row)?)?;
+        Ok(!mapping.domain_id_attribute.is_empty() || !mapping.domain_name_attribute.is_empty())
+    }
+}
+
 fn interval(row: &Row) -> Result<()> {
     if row.int("sync_interval_seconds") < SHORTEST {
         return Err(err!(OutOfRange, "sync_interval_seconds: {} is too short; at least {}", row.int("sync_interval_seconds"), SHORTEST));
@@ -249,14 +325,16 @@ impl Hooks for ProviderHooks {
         Box::pin(async move {
             enabled_unless_said(body, row);
             let template = row.text("template").to_string();
-            if !template.is_empty() && !config::TEMPLATES.contains(&template.as_str()) {
-                return Err(err!(InputParameter, "{}: {} is none of {}", "template", template, config::TEMPLATES.join(", ")));
+            let (drivers, mut templates) = sso::words();
+            templates.extend(config::TEMPLATES);
+            if !template.is_empty() && !templates.contains(&template.as_str()) {
+                return Err(err!(InputParameter, "{}: {} is none of {}", "template", template, templates.join(", ")));
             }
-            if row.text("driver").is_empty() && !template.is_empty() {
-                row.set("driver", "ldap");
+            let of_template = sso::driver_of_template(&template).map_or(if template.is_empty() { "" } else { "ldap" }, |d| d.name());
+            if row.text("driver").is_empty() {
+                row.set("driver", of_template);
             }
             match row.text("driver") {
-                "ldap" => {}
                 "" => return Err(err!(MissingParameter, "{} is missing", "driver")),
                 SQL => {
                     return Err(err!(
@@ -265,7 +343,15 @@ impl Hooks for ProviderHooks {
                         SQL
                     ));
                 }
-                other => return Err(err!(InputParameter, "{}: {} is none of {}", "driver", other, config::DRIVERS.join(", "))),
+                one if !template.is_empty() && one != of_template => {
+                    return Err(err!(InputParameter, "the template {} is of the driver {}", template, of_template));
+                }
+                "ldap" => {}
+                one if drivers.contains(&one) => row.set("is_sso", true),
+                other => {
+                    let all = config::DRIVERS.into_iter().chain(drivers).collect::<Vec<_>>();
+                    return Err(err!(InputParameter, "{}: {} is none of {}", "driver", other, all.join(", ")));
+                }
             }
             interval(row)?;
             if template == config::MULTI_DOMAIN && !row.text("target_domain_id").is_empty() {
@@ -273,7 +359,8 @@ impl Hooks for ProviderHooks {
             }
             let given = body.get("config").cloned().ok_or_else(|| err!(MissingParameter, "{} is missing", "config"))?;
             let all = part(&given, row.text("driver"))?;
-            probe(config::Ldap::read(&template, &all)?, &template).await?;
+            let (driver, template) = (row.text("driver").to_string(), template);
+            self.try_out(&driver, &template, &all).await?;
             self.keep(row, all)?;
             row.set("status", "connected");
             row.set("config_version", 1);
@@ -283,7 +370,7 @@ impl Hooks for ProviderHooks {
 
     fn created<'a>(&'a self, op: &'a Op<'a>, tx: &'a mut Tx, _body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            if row.text("template") == config::MULTI_DOMAIN || !row.text("target_domain_id").is_empty() {
+            if row.text("template") == config::MULTI_DOMAIN || !row.text("target_domain_id").is_empty() || self.names_domains(row)? {
                 return Ok(());
             }
             if tx.exists("domains", Cond::eq("name", row.name()).and(alive())).await? {
@@ -314,8 +401,11 @@ impl Hooks for ProviderHooks {
         Box::pin(async move { interval(row) })
     }
 
-    fn updated<'a>(&'a self, _op: &'a Op<'a>, _tx: &'a mut Tx, old: &'a Row, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+    fn updated<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, old: &'a Row, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            if old.flag("enabled") && !row.flag("enabled") {
+                external::end_all(tx, old.id()).await?;
+            }
             if old.id() == SQL_ID && (!row.flag("enabled") || old.name() != row.name()) {
                 return Err(err!(
                     ProtectedResource,
@@ -339,14 +429,16 @@ impl Hooks for ProviderHooks {
 
     fn delete<'a>(&'a self, op: &'a Op<'a>, tx: &'a mut Tx, row: &'a mut Row, _how: Removal) -> BoxFuture<'a, Result<Deleted>> {
         Box::pin(async move {
-            // Whom nobody can vouch for any more goes with the provider; domains stay, they may hold projects.
+            external::end_all(tx, row.id()).await?;
+            // Whom nobody can vouch for any more goes with the provider; domains stay, they may hold projects, and so do users that an
+            // administrator linked.
             for link in tx.list::<IdentityLink>(Cond::eq("identity_provider_id", row.id())).await? {
                 let facts = match link.entity.as_str() {
                     USER => Some(api_identity::User::facts()),
                     GROUP => Some(api_identity::Group::facts()),
                     _ => None,
                 };
-                let Some(facts) = facts else { continue };
+                let Some(facts) = facts.filter(|_| link.id == link.object_id) else { continue };
                 if let Some(old) = tx.one(facts, &link.object_id).await?.filter(|r| !r.flag("deleted")) {
                     provider::apply::gone(tx, op.ctx, &old).await?;
                 }

@@ -18,11 +18,12 @@ mod who;
 pub use aksk::SignedRequest;
 pub use answer::{catalogue, subject};
 pub use guard::{Throttle, upkeep};
+pub(crate) use who::proved;
 
 use crate::state::State;
 use api_identity::{AccessKey, Auth, AuthContext, Secret, Subject};
 use auth::Claims;
-use base::{Caller, Error, Result, Row, Timestamp, err};
+use base::{Caller, Error, Json, Result, Row, Timestamp, err};
 use scope::Place;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use store::{Cond, add, set, work};
 pub struct Issued {
     pub token: String,
     pub subject: Subject,
+    /// What the record of the login says besides.
+    pub told: Json,
 }
 
 /// Who somebody turned out to be.
@@ -41,6 +44,10 @@ pub(crate) struct Proved {
     pub methods: Vec<&'static str>,
     /// The chain the new token continues; empty for a new login.
     pub chain: Vec<String>,
+    /// Numbers at the head of a new chain: those of whoever vouches for the user, who may end it.
+    pub origin: Vec<String>,
+    /// What the record of the login says besides: provider and subject.
+    pub told: Json,
     /// The new token cannot outlive this.
     pub until: Option<Timestamp>,
     /// The project the proof is tied to, whatever scope was asked for.
@@ -77,7 +84,7 @@ async fn finish(state: &State, auth: &Auth, proved: Proved, peer: Option<IpAddr>
     if proved.chain.is_empty() {
         note_login(state, &proved.user, &context).await?;
     }
-    Ok(Issued { token, subject })
+    Ok(Issued { token, subject, told: proved.told })
 }
 
 /// Refuses unless the password is the user's: for changes a token alone must not make. Guesses are counted like those at the door.
@@ -131,7 +138,7 @@ fn claims(state: &State, proved: &Proved, place: &Place, context: &AuthContext) 
         roles: place.roles.clone(),
         is_system_account: user.flag("is_system_account"),
     };
-    let mut audit_ids = proved.chain.clone();
+    let mut audit_ids = if proved.chain.is_empty() { proved.origin.clone() } else { proved.chain.clone() };
     audit_ids.push(short_id()?);
     Ok(Claims {
         caller: Arc::new(caller),

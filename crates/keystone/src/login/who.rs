@@ -1,7 +1,7 @@
 //! Who is it: the methods of a token request.
 
 use super::{Proved, acceptable, aksk, application, guard, guard::Attempt, note_failure, second, user_locked};
-use crate::{passwords, state::State};
+use crate::{passwords, provider::login as directory, provider::sso, state::State};
 use api_identity::{AccessKey, AuthContext, Identity, PasswordUser, Secret, TotpUser, User, Which};
 use auth::password::Outcome;
 use base::{Resource, Result, Row, Value, err};
@@ -47,15 +47,21 @@ pub(super) async fn prove(state: &State, identity: &Identity, peer: Option<IpAdd
         }
         "aksk" => aksk::prove(state, identity.access_key_secret.as_deref().ok_or_else(missing)?).await,
         application::METHOD => application::prove(state, identity.application_credential.as_ref().ok_or_else(missing)?, peer).await,
+        "oidc" => sso::prove(state, "oidc", identity).await,
+        "oauth2" => sso::prove(state, "oauth2", identity).await,
+        "cas" => sso::prove(state, "cas", identity).await,
+        "saml" => sso::prove(state, "saml", identity).await,
         other => Err(err!(Unauthorized, "the authentication method {} is not offered here", other)),
     }
 }
 
-pub(super) fn proved(user: Row, method: &'static str) -> Proved {
+pub(crate) fn proved(user: Row, method: &'static str) -> Proved {
     Proved {
         user,
         methods: vec![method],
         chain: Vec::new(),
+        origin: Vec::new(),
+        told: base::Json::Null,
         until: None,
         project: None,
         roles: None,
@@ -116,7 +122,8 @@ async fn by_password(state: &State, asked: &PasswordUser, code: Option<&TotpUser
         }
     };
     guard::succeeded(state, &attempt).await?;
-    Ok(Proved { methods, ..proved(user, "password") })
+    let origin = directory::origin(state, &user).await?;
+    Ok(Proved { methods, origin, ..proved(user, "password") })
 }
 
 /// The password under a hash of today, now that it is at hand.

@@ -24,6 +24,11 @@ pub async fn home(state: &State, user: &Row) -> Result<Option<(IdentityLink, Row
     Ok(provider.map(|p| (link, p)))
 }
 
+/// Heads the chain of a token that a password opened: the directory's number, so that its tokens end with it; nothing for users of the platform's own.
+pub async fn origin(state: &State, user: &Row) -> Result<Vec<String>> {
+    Ok(home(state, user).await?.map(|(_, provider)| super::external::audit_id(provider.id(), "provider", "")).into_iter().collect())
+}
+
 /// Where the users of a page come from, by user, as lists show it (spec 02 §10.2). Two queries.
 pub async fn homes(mut db: &Db, ids: &[String]) -> Result<HashMap<String, Vec<Json>>> {
     let cond = Cond::is_in("object_id", ids.iter().map(String::as_str)).and(Cond::eq("entity", USER));
@@ -66,7 +71,8 @@ fn group(config: &Json, driver: &str) -> Map {
 
 /// Asks the user's directory about a password; `None` when the user is not a directory's.
 pub async fn compare(state: &State, user: &Row, password: &Secret) -> Result<Option<Outcome>> {
-    let Some((link, provider)) = home(state, user).await? else { return Ok(None) };
+    let home = home(state, user).await?.filter(|(_, provider)| provider.text("driver") == "ldap");
+    let Some((link, provider)) = home else { return Ok(None) };
     if password.is_empty() {
         return Ok(Some(Outcome::Wrong));
     }
@@ -121,6 +127,14 @@ pub async fn demand_own(state: &State, user: &Row) -> Result<()> {
     }
     match home(state, user).await? {
         None => Ok(()),
+        // Of his own, and linked by an administrator.
+        Some((link, provider)) if provider.flag("is_sso") && link.object_id != link.id => Ok(()),
+        Some((_, provider)) if provider.flag("is_sso") => Err(err!(
+            NotAcceptable,
+            "the user {} logs in at the identity provider {} and has no password here",
+            user.name(),
+            provider.name()
+        )),
         Some((_, provider)) => Err(err!(
             NotAcceptable,
             "the password of the user {} is kept by the directory {}; change it there",

@@ -4,6 +4,9 @@
 //! config ─▶ wire (bind, paged search) ─▶ entries (what they mean) ─▶ plan (pure: what differs) ─▶ apply (rows, in batches) ─▶ report
 //! ```
 //!
+//! Single sign-on is the other half: `sso` (what a driver is), one file or folder per driver, `mapping` (which attribute is what) and `external`,
+//! the one place where "this provider vouches for this subject with these attributes" becomes a user with projects and roles.
+//!
 //! The resource itself is `kinds::identity_provider`. What is brought over has an identifier made of the provider and the authority's own, so
 //! that it is the same row for ever, whoever synchronises. Nothing here ever takes an unanswered question for an empty answer.
 
@@ -11,9 +14,16 @@ pub(crate) mod apply;
 pub(crate) mod config;
 pub(crate) mod dn;
 pub(crate) mod entries;
+#[allow(dead_code, reason = "the drivers that end sessions come next")]
+pub(crate) mod external;
 pub(crate) mod login;
+pub(crate) mod mapping;
+#[allow(dead_code, reason = "the drivers that remember come next")]
+pub(crate) mod pending;
 pub(crate) mod plan;
 pub(crate) mod report;
+#[allow(dead_code, reason = "the first driver comes next")]
+pub(crate) mod sso;
 pub(crate) mod sync;
 pub(crate) mod wire;
 
@@ -23,8 +33,14 @@ use store::Migrations;
 /// The tables of providers and their links; numbered apart from those of identity.
 pub const MIGRATIONS: Migrations = Migrations {
     owner: "identity-providers",
-    sqlite: &[("0001_identity_providers.sql", include_str!("../../migrations/sqlite/0001_identity_providers.sql"))],
-    postgres: &[("0001_identity_providers.sql", include_str!("../../migrations/postgres/0001_identity_providers.sql"))],
+    sqlite: &[
+        ("0001_identity_providers.sql", include_str!("../../migrations/sqlite/0001_identity_providers.sql")),
+        ("0002_sso.sql", include_str!("../../migrations/sqlite/0002_sso.sql")),
+    ],
+    postgres: &[
+        ("0001_identity_providers.sql", include_str!("../../migrations/postgres/0001_identity_providers.sql")),
+        ("0002_sso.sql", include_str!("../../migrations/postgres/0002_sso.sql")),
+    ],
 };
 
 /// Words of a link's entity.
