@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `POST /agent/enroll` [`Enroll`] → [`Enrolled`] | trades a one-time token for a credential |
 //! | `POST /agent/register` [`HostFacts`] → [`Registered`] | says what the machine is; idempotent, at every start |
-//! | `GET /agent/desired?after=V&wait=SECS` → [`Desired`] or `{"unchanged":true}` | waits until the document's version is above V |
+//! | `GET /agent/desired?after=V&wait=SECS` → [`Desired`] or `{"unchanged":true}` | waits until the document's version is above V; the answer may carry `consoles`, see [`ConsoleCall`] |
+//! | `GET /agent/consoles/{id}`, upgrading to [`CONSOLE_PROTOCOL`] | the host's end of a console somebody waits for; `?error=TEXT` instead of an upgrade: why there is none |
 //! | `POST /agent/observed` [`Observed`] → [`Heard`] | state, job results, heartbeat |
 //!
 //! All but the first carry `Authorization: Bearer <credential>`. Contracts only grow: unknown fields are ignored, new ones have defaults, so
@@ -395,4 +396,50 @@ pub struct HostStats {
 pub struct Heard {
     /// Version of the document now; above the reported one means: fetch.
     pub version: i64,
+}
+
+/// Name of the protocol of consoles in `Upgrade`: the bytes of the screen (RFB, RFC 6143) or of the serial port, both ways, nothing else.
+pub const CONSOLE_PROTOCOL: &str = "wolke-console";
+
+/// Somebody waits for a console of a guest. Told once, beside a document or instead of one, and kept by nobody: a call that is lost ends by
+/// the patience of who waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConsoleCall {
+    pub id: String,
+    pub guest_id: String,
+    pub kind: ConsoleKind,
+    /// Of the process that waits; empty: the region as the agent knows it.
+    pub url: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsoleKind {
+    #[default]
+    Vnc,
+    Serial,
+}
+
+impl ConsoleKind {
+    /// The word on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            ConsoleKind::Vnc => "vnc",
+            ConsoleKind::Serial => "serial",
+        }
+    }
+
+    /// By its word; `None` for any other.
+    pub fn from_name(name: &str) -> Option<ConsoleKind> {
+        [ConsoleKind::Vnc, ConsoleKind::Serial].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// What a question for a newer document brings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct News {
+    /// `None`: unchanged.
+    pub document: Option<Desired>,
+    pub consoles: Vec<ConsoleCall>,
 }

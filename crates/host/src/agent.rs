@@ -115,6 +115,8 @@ impl Agent {
             documents: documents.clone(),
             news: news_in,
             session: session_in,
+            crew: crew.clone(),
+            consoles: Arc::default(),
         };
         crew.run(apply_network(site.clone(), documents.clone()));
         crew.run(sweep(site, documents));
@@ -145,7 +147,7 @@ struct Supervisor {
 }
 
 /// A document to take in, and whom to tell when it is kept.
-pub(crate) type News = (Desired, oneshot::Sender<Result<()>>);
+pub(crate) type NewDocument = (Desired, oneshot::Sender<Result<()>>);
 
 impl Supervisor {
     fn begin(&self, mut remembered: BTreeMap<String, Memory>, mut machines: HashMap<String, Arc<dyn Machine>>) {
@@ -164,7 +166,7 @@ impl Supervisor {
         self.jobs.clone().begin(&document, &self.crew);
     }
 
-    async fn run(self, mut news: mpsc::Receiver<News>) {
+    async fn run(self, mut news: mpsc::Receiver<NewDocument>) {
         while let Some((document, kept)) = news.recv().await {
             let done = self.take_in(document).await;
             let _ = kept.send(done);

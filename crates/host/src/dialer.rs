@@ -9,7 +9,9 @@
 //! ```
 //! Nothing here touches guests: with the region away for days, they run on from the kept document.
 
-use crate::agent::{News, Talk};
+use crate::agent::{NewDocument, Talk};
+use crate::console::Consoles;
+use crate::crew::Crew;
 use crate::machine_room::MachineRoom;
 use crate::pause::Backoff;
 use crate::records::Credential;
@@ -36,8 +38,10 @@ pub(crate) struct Dialer {
     pub talk: Talk,
     pub credential: Option<Credential>,
     pub documents: watch::Receiver<Arc<Desired>>,
-    pub news: mpsc::Sender<News>,
+    pub news: mpsc::Sender<NewDocument>,
     pub session: watch::Sender<Option<Session>>,
+    pub crew: Arc<Crew>,
+    pub consoles: Arc<Consoles>,
 }
 
 impl Dialer {
@@ -105,10 +109,15 @@ impl Dialer {
     async fn ask(&self, credential: &Credential, host_id: &str) -> Result<()> {
         let have = self.documents.borrow().version;
         let asked = Instant::now();
-        let document = self.region.desired(&credential.credential, have, self.talk.wait_secs).await?;
-        let Some(document) = document.filter(|d| d.version != have) else {
+        let news = self.region.desired(&credential.credential, have, self.talk.wait_secs).await?;
+        let called = !news.consoles.is_empty();
+        for call in news.consoles {
+            let console = self.consoles.clone().serve(self.site.clone(), self.region.clone(), credential.credential.clone(), call);
+            self.crew.run(console);
+        }
+        let Some(document) = news.document.filter(|d| d.version != have) else {
             // A region that answers "unchanged" at once must not be asked in a circle.
-            if asked.elapsed() < Duration::from_secs(1) {
+            if !called && asked.elapsed() < Duration::from_secs(1) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             return Ok(());

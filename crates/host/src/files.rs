@@ -2,7 +2,7 @@
 
 use base::{Result, err};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -44,6 +44,16 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// The last bytes of a file, at most so many.
+pub fn tail(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(bytes)))?;
+    let mut last = Vec::new();
+    file.take(bytes).read_to_end(&mut last)?;
+    Ok(last)
 }
 
 /// Refuses an id that is not a plain file name: ids come from the network and become paths.

@@ -9,6 +9,7 @@
 //! | `agent` | takes documents in, starts actors, reports |
 //! | `dialer` | enrol, register, long poll |
 //! | `guest` | one actor per guest: memory, pure decision, thin driver |
+//! | `console` | screens and serial ports for people who wait at the region |
 //! | `disk` | disks and image cache |
 //! | `hypervisor`, `qemu` | the trait, and QEMU behind it |
 //! | `records` | what survives the process |
@@ -16,6 +17,7 @@
 
 mod agent;
 mod board;
+mod console;
 mod crew;
 mod dialer;
 mod files;

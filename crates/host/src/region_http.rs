@@ -4,11 +4,11 @@ use crate::{
     disk::{Fetch, Fetched},
     region::Region,
 };
-use api_agent::{Desired, Enroll, Enrolled, Heard, HostFacts, Observed, Registered};
+use api_agent::{CONSOLE_PROTOCOL, ConsoleCall, Enroll, Enrolled, Heard, HostFacts, News, Observed, Registered};
 use base::{Error, Json, Result, err};
 use futures_util::StreamExt;
 use host_net::BoxFuture;
-use http::{Call, Client, ClientOptions, Trust};
+use http::{Call, Client, ClientOptions, Trust, tunnel::Tunnel};
 use serde::de::DeserializeOwned;
 use std::{
     sync::{PoisonError, RwLock},
@@ -46,6 +46,12 @@ impl RegionHttp {
         call.header("authorization", &format!("Bearer {credential}"))
     }
 
+    /// To the process where the person waits.
+    fn console_call(&self, credential: &str, call: &ConsoleCall) -> Call {
+        let url = if call.url.is_empty() { &self.url } else { call.url.trim_end_matches('/') };
+        self.signed(self.client.get(&format!("{url}/agent/consoles/{}", call.id)), credential)
+    }
+
     async fn post<T: DeserializeOwned>(&self, call: Call, body: &impl serde::Serialize) -> Result<T> {
         let json = serde_json::to_value(body).map_err(Error::internal)?;
         read(call.json(&json).send().await?.json().await?)
@@ -66,21 +72,28 @@ impl Region for RegionHttp {
         Box::pin(self.post(call, facts))
     }
 
-    fn desired<'a>(&'a self, credential: &'a str, after: i64, wait_secs: u64) -> BoxFuture<'a, Result<Option<Desired>>> {
+    fn desired<'a>(&'a self, credential: &'a str, after: i64, wait_secs: u64) -> BoxFuture<'a, Result<News>> {
         Box::pin(async move {
             let call = self.signed(self.client.get(&format!("{}/agent/desired", self.url)), credential);
             let call = call.query("after", &after.to_string()).query("wait", &wait_secs.to_string());
-            let json = call.deadline(Duration::from_secs(wait_secs + 30)).send().await?.json().await?;
-            if json.get("unchanged").is_some_and(|u| u == true) {
-                return Ok(None);
-            }
-            read(json).map(Some)
+            let mut json = call.deadline(Duration::from_secs(wait_secs + 30)).send().await?.json().await?;
+            let consoles = json.get_mut("consoles").map(Json::take).map_or(Ok(Vec::new()), read)?;
+            let unchanged = json.get("unchanged").is_some_and(|u| u == true);
+            Ok(News { document: if unchanged { None } else { Some(read(json)?) }, consoles })
         })
     }
 
     fn observed<'a>(&'a self, credential: &'a str, observed: &'a Observed) -> BoxFuture<'a, Result<Heard>> {
         let call = self.signed(self.client.post(&format!("{}/agent/observed", self.url)), credential);
         Box::pin(self.post(call, observed))
+    }
+
+    fn console<'a>(&'a self, credential: &'a str, call: &'a ConsoleCall) -> BoxFuture<'a, Result<Tunnel>> {
+        Box::pin(self.console_call(credential, call).tunnel(CONSOLE_PROTOCOL))
+    }
+
+    fn console_refused<'a>(&'a self, credential: &'a str, call: &'a ConsoleCall, why: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.console_call(credential, call).query("error", why).send().await.map(drop) })
     }
 }
 

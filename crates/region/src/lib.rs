@@ -1,6 +1,7 @@
 //! The region service: controller of compute, network and storage. The last link of the chain: it puts the kinds together, gives them
 //! tables, routes and workers, and holds no rule of its own.
 
+mod consoles;
 mod jobs;
 mod quota;
 mod routes;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub seal: Arc<auth::Seal>,
     /// Names this process among those that work on the same database.
     pub node: String,
+    /// Where agents reach this very process, as `https://10.0.0.5:7780/compute`; empty: it is the only one.
+    pub own_url: String,
 }
 
 /// The service, ready to be served.
@@ -51,6 +54,9 @@ pub struct Region {
     pub(crate) gate: Arc<dyn Gate>,
     images: Arc<dyn Images>,
     tasks: Arc<Tasks<Compute>>,
+    pub(crate) consoles: consoles::Consoles,
+    /// Where agents reach this very process; empty: where they reach the region.
+    pub(crate) own_url: String,
 }
 
 /// Facts of every kind that has a table here.
@@ -89,7 +95,7 @@ pub async fn migrate(db: &Db) -> Result<()> {
 impl Region {
     /// Brings the tables up to date and builds the service.
     pub async fn build(parts: Parts) -> Result<Arc<Region>> {
-        let Parts { db, clock, gate, owners, images, settings, options, seal, node } = parts;
+        let Parts { db, clock, gate, owners, images, settings, options, seal, node, own_url } = parts;
         migrate(&db).await?;
         seed::builtins(&db).await?;
         let scheduler = Arc::new(Scheduler::start(db.clone()).await?);
@@ -102,7 +108,7 @@ impl Region {
         let engine = Arc::new(Engine::new("compute", db.clone(), clock.clone(), gate.clone(), owners, kinds, options));
         let agents = Arc::new(Agents::new(db.clone(), clock, env.clone()));
         let tasks = Arc::new(region_compute::tasks().options(task::Options { node, ..task::Options::default() }).build(&db, env));
-        Ok(Arc::new(Region { engine, agents, scheduler, gate, images, tasks }))
+        Ok(Arc::new(Region { engine, agents, scheduler, gate, images, tasks, consoles: consoles::Consoles::default(), own_url }))
     }
 
     /// Starts what works beside requests.

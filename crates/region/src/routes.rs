@@ -1,6 +1,6 @@
 //! The paths of the service. All but a handful belong to the resource engine.
 
-use crate::{Region, jobs};
+use crate::{Region, consoles, jobs};
 use api_agent::{Enroll, HostFacts, Observed};
 use base::{Caller, Ctx, Json, Result, err};
 use http::{HeaderMap, Method, Reply, Request, Response, Router};
@@ -18,9 +18,9 @@ const ALL: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, 
 /// Longest time an agent may wait for its document in one request.
 const LONGEST_WAIT: u64 = 55;
 
-struct Desk {
-    region: Arc<Region>,
-    identify: Identify,
+pub(crate) struct Desk {
+    pub(crate) region: Arc<Region>,
+    pub(crate) identify: Identify,
 }
 
 impl Region {
@@ -44,6 +44,8 @@ impl Region {
             .get("/agent/desired", on!(desired))
             .post("/agent/observed", on!(observed))
             .get("/agent/images/{id}", on!(image))
+            .get("/agent/consoles/{id}", on!(dial))
+            .get("/servers/{id}/console", on!(console))
             .post("/host_tokens", on!(new_token))
             .post("/tasks/{id}", on!(callback))
             .post("/quotas", on!(quotas))
@@ -78,12 +80,12 @@ fn demand(gate: &dyn Gate, ctx: &Ctx, resource: &str, action: &str) -> Result<()
 }
 
 impl Desk {
-    fn ctx(&self, request: &Request) -> Ctx {
+    pub(crate) fn ctx(&self, request: &Request) -> Ctx {
         request.ctx((self.identify)(&request.headers))
     }
 
     /// The host that speaks.
-    async fn host(&self, request: &Request) -> Result<HostId> {
+    pub(crate) async fn host(&self, request: &Request) -> Result<HostId> {
         let credential = request.header("authorization").and_then(|h| h.strip_prefix("Bearer ")).unwrap_or_default();
         self.region.agents.authenticate(credential).await
     }
@@ -179,16 +181,29 @@ async fn desired(desk: &Desk, request: Request) -> Reply {
     let after = request.query.int("after")?.unwrap_or(-1);
     let wait = request.query.int("wait")?.unwrap_or(0).clamp(0, LONGEST_WAIT as i64) as u64;
     request.lift_deadline();
-    match desk.region.agents.desired(&host, after, Duration::from_secs(wait)).await? {
-        Some(document) => answer(&document),
-        None => Ok(Response::json(&json!({"unchanged": true}))),
+    let news = desk.region.agents.desired(&host, after, Duration::from_secs(wait)).await?;
+    let mut json = match &news.document {
+        Some(document) => serde_json::to_value(document).map_err(base::Error::internal)?,
+        None => json!({"unchanged": true}),
+    };
+    if !news.consoles.is_empty() {
+        json["consoles"] = serde_json::to_value(&news.consoles).map_err(base::Error::internal)?;
     }
+    Ok(Response::json(&json))
 }
 
 async fn observed(desk: &Desk, mut request: Request) -> Reply {
     let host = desk.host(&request).await?;
     let report: Observed = read(&mut request).await?;
     answer(&desk.region.agents.observed(&host, report).await?)
+}
+
+async fn console(desk: &Arc<Desk>, request: Request) -> Reply {
+    consoles::open(desk, request).await
+}
+
+async fn dial(desk: &Arc<Desk>, request: Request) -> Reply {
+    consoles::dial(desk, request).await
 }
 
 /// An image's bytes, for a host that has a disk of it.

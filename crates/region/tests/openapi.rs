@@ -37,6 +37,7 @@ async fn the_document_is_the_one_in_the_tree() {
         seal: Arc::new(auth::Seal::new(&"11".repeat(32), "compute").expect("a key")),
         options: resource::Options::default(),
         node: "test".into(),
+        own_url: String::new(),
     };
     let region = Region::build(parts).await.expect("the service starts");
     let text = serde_json::to_string_pretty(&region.engine.openapi("", "0")).expect("a document") + "\n";

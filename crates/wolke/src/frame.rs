@@ -94,13 +94,15 @@ impl Frame {
         Ok(glance)
     }
 
-    /// The region on its database; nothing works on it yet. `node` names this process among those that share the database.
+    /// The region on its database; nothing works on it yet. `node` names this process among those that share the database, and `own_url` is where hosts
+    /// reach it among them.
     pub async fn region(
         &self,
         gate: Arc<dyn Gate>,
         owners: Arc<dyn Owners>,
         images: Arc<dyn region::Images>,
         node: &str,
+        own_url: &str,
     ) -> Result<Arc<region::Region>> {
         let mut settings = self.settings.region.clone();
         if settings.dns.is_empty() {
@@ -116,6 +118,7 @@ impl Frame {
             seal: Arc::new(auth::Seal::new(self.secret_key()?.expose(), "compute")?),
             options: resource::Options { version: telemetry::version().to_string(), ..resource::Options::default() },
             node: node.into(),
+            own_url: own_url.into(),
         };
         Ok(region::Region::build(parts).await?)
     }

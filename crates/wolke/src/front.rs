@@ -16,6 +16,8 @@ pub struct Front {
     pub address: SocketAddr,
     /// What clients are told, without a slash at the end.
     pub url: String,
+    /// This very process among those behind `url`, for hosts; empty with the operator's certificate, which is for a name.
+    pub own: String,
     /// What a process on this machine uses.
     pub local: String,
     pub tls: Option<Tls>,
@@ -38,12 +40,14 @@ impl Front {
         let secure = own.is_some() || !(settings.plain || address.ip().is_loopback());
         let scheme = if secure { "https" } else { "http" };
         let seen = if address.ip().is_unspecified() { reached_at().unwrap_or(address.ip()) } else { address.ip() };
+        let here = format!("{scheme}://{}", SocketAddr::new(seen, address.port()));
         let url = match settings.url.trim_end_matches('/') {
-            "" => format!("{scheme}://{}", SocketAddr::new(seen, address.port())),
+            "" => here.clone(),
             url => url.to_string(),
         };
         let near = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
         let local = format!("{scheme}://{}", SocketAddr::new(near, address.port()));
+        let own_url = if own.is_some() { String::new() } else { here };
         let (tls, ca) = match own {
             Some((certificate, key)) => {
                 let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
@@ -61,7 +65,7 @@ impl Front {
             }
             None => (None, None),
         };
-        Ok(Front { address, url, local, tls, ca })
+        Ok(Front { address, url, own: own_url, local, tls, ca })
     }
 }
 

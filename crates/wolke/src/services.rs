@@ -74,7 +74,7 @@ async fn region(frame: Frame) -> Result<()> {
     let (remote, client) = identity(&frame.settings, &frame).await?;
     let images = Arc::new(RemoteImages::new(client, remote.clone(), &frame.settings.region_name));
     let node = format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
-    let region = frame.region(Arc::new(remote.gate()), Arc::new(RemoteOwners(remote.clone())), images, &node).await?;
+    let region = frame.region(Arc::new(remote.gate()), Arc::new(RemoteOwners(remote.clone())), images, &node, &frame.front.own).await?;
     region.start(&frame.process);
     let server = frame.listen(vec![("/", "compute", region.router(identify(remote.verifier.clone())))], remote.verifier.clone()).await?;
     frame.run(server).await

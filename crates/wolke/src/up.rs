@@ -45,7 +45,7 @@ pub async fn run(up: Up) -> Result<()> {
     let keystone = frame.keystone(catalogue(&frame.front.url)).await?;
     let (gate, owners) = (keystone.gate.clone(), keystone.owners.clone());
     let glance = frame.glance(gate.clone(), owners.clone()).await?;
-    let region = frame.region(gate.clone(), owners.clone(), Arc::new(LocalImages(glance.clone())), "up").await?;
+    let region = frame.region(gate.clone(), owners.clone(), Arc::new(LocalImages(glance.clone())), "up", "").await?;
     region.seed(&place(&up, owners.as_ref())?).await?;
     region.start(&frame.process);
 

@@ -35,10 +35,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// From the start of the process to its control socket. Reading a large firmware from a slow disk takes seconds.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+/// A guest with much memory takes some time to give it back.
+const LEFT_WITHIN: Duration = Duration::from_secs(60);
 /// Of the console's log the newest part is kept, of this many bytes.
 const LOG_KEPT: u64 = 1 << 20;
 /// And it is cut when larger than this: a guest writes it, and could fill the host's disk.
@@ -74,15 +76,24 @@ impl Qemu {
         found.await.cloned()
     }
 
-    fn found(&self) -> Result<HashMap<String, Process>> {
-        process::running(&self.settings.data).map_err(|e| err!(Internal, "the processes of this host cannot be read: {}", e))
+    /// Guests that run, once those that are ending have ended: a start beside one of them would find its ports and disks taken.
+    async fn found(&self) -> Result<HashMap<String, Process>> {
+        let unreadable = |e: io::Error| err!(Internal, "the processes of this host cannot be read: {}", e);
+        let running = process::running(&self.settings.data).map_err(unreadable)?;
+        for process in process::leaving(&self.settings.program).map_err(unreadable)? {
+            tracing::info!(pid = process.pid, "waiting for the end of a hypervisor process");
+            if timeout(LEFT_WITHIN, process.ended()).await.is_err() {
+                tracing::warn!(pid = process.pid, "a hypervisor process is stuck in its end");
+            }
+        }
+        Ok(running)
     }
 
     async fn start(&self, plan: Plan) -> Result<Arc<dyn Machine>> {
         safe_name(&plan.guest.id)?;
         let abilities = self.able().await?;
         let files = GuestFiles::new(&self.settings.data, &plan.guest.id)?;
-        if let Some(process) = self.found()?.remove(&plan.guest.id) {
+        if let Some(process) = self.found().await?.remove(&plan.guest.id) {
             return Ok(Arc::new(QemuMachine::follow(&plan.guest.id, files, process, &plan.machine_type, None)));
         }
         let machine_type = command_line::machine_type(&plan, &abilities)?;
@@ -185,7 +196,7 @@ impl Hypervisor for Qemu {
     fn find(&self) -> BoxFuture<'_, Result<HashMap<String, Arc<dyn Machine>>>> {
         Box::pin(async {
             let mut machines: HashMap<String, Arc<dyn Machine>> = HashMap::new();
-            for (id, process) in self.found()? {
+            for (id, process) in self.found().await? {
                 let files = GuestFiles::new(&self.settings.data, &id)?;
                 let machine_type = process::machine_type(process.pid).unwrap_or_default();
                 machines.insert(id.clone(), Arc::new(QemuMachine::follow(&id, files, process, &machine_type, None)));

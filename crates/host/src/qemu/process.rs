@@ -11,6 +11,9 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// Bytes the kernel keeps of a program's name.
+const COMM: usize = 15;
+
 /// One process; after its end no signal sent through this reaches another.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -73,6 +76,26 @@ pub fn running(data: &Path) -> io::Result<HashMap<String, Process>> {
     Ok(found)
 }
 
+/// Hypervisor processes on their way out. Such a one has given back its memory, and with it the command line it was known by, while its
+/// last threads still hold ports and disks: it is nobody's guest any more, but a new start has to wait for it.
+pub fn leaving(program: &Path) -> io::Result<Vec<Process>> {
+    let name = program.file_name().unwrap_or_default().as_encoded_bytes();
+    let name = &name[..name.len().min(COMM)];
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let ours = std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_ascii_end() == name);
+        if ours
+            && std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty())
+            && let Ok(process) = Process::open(pid)
+            && !process.is_gone()
+        {
+            found.push(process);
+        }
+    }
+    Ok(found)
+}
+
 /// The machine type a process was started with.
 pub fn machine_type(pid: u32) -> Option<String> {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -110,6 +133,31 @@ mod tests {
         assert_eq!(guest_of_line(&line("g1", "/elsewhere/guests/g1/pid"), data), None);
         assert_eq!(guest_of_line(b"", data), None);
         assert_eq!(guest_of_line(b"-uuid\0", data), None);
+    }
+
+    /// A process whose threads outlive its first one looks as one does that is being torn down: it has no command line any more.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_on_its_way_out_is_waited_for() {
+        let script = "import ctypes,threading,time\nthreading.Thread(target=time.sleep,args=(3,)).start()\nprint(flush=True)\n\
+                      ctypes.CDLL(None).syscall(60,0)\n";
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("leaving-machine-with-a-long-name");
+        let python = ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|p| Path::new(p).exists()).expect("package python3");
+        std::os::unix::fs::symlink(python, &program).unwrap();
+        let mut child = std::process::Command::new(&program).args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let began = std::time::Instant::now();
+        let found = loop {
+            let found = leaving(&program).unwrap();
+            if !found.is_empty() {
+                break found;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "never seen leaving");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        assert_eq!(found.iter().map(|p| p.pid).collect::<Vec<_>>(), [child.id()]);
+        tokio::time::timeout(Duration::from_secs(60), found[0].ended()).await.unwrap().unwrap();
+        assert!(leaving(&program).unwrap().is_empty());
+        child.wait().unwrap();
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use crate::region::Region;
 use api_agent::*;
 use base::{Result, err};
 use host_net::BoxFuture;
+use http::tunnel::Tunnel;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -98,14 +99,14 @@ impl Region for MemoryRegion {
         })
     }
 
-    fn desired<'a>(&'a self, credential: &'a str, after: i64, wait_secs: u64) -> BoxFuture<'a, Result<Option<Desired>>> {
+    fn desired<'a>(&'a self, credential: &'a str, after: i64, wait_secs: u64) -> BoxFuture<'a, Result<News>> {
         Box::pin(async move {
             self.here(credential)?;
             let mut document = self.document.subscribe();
             let newer = document.wait_for(|d| d.version > after);
             let newer = tokio::time::timeout(Duration::from_secs(wait_secs), newer).await;
             self.here(credential)?;
-            Ok(newer.ok().and_then(|r| r.ok()).map(|d| d.clone()))
+            Ok(News { document: newer.ok().and_then(|r| r.ok()).map(|d| d.clone()), consoles: Vec::new() })
         })
     }
 
@@ -115,5 +116,13 @@ impl Region for MemoryRegion {
             self.heard.send_replace(observed.clone());
             Ok(Heard { version: self.document.borrow().version })
         })
+    }
+
+    fn console<'a>(&'a self, _: &'a str, call: &'a ConsoleCall) -> BoxFuture<'a, Result<Tunnel>> {
+        Box::pin(async { Err(err!(ResourceNotFound, "{} {} not found", "console", call.id)) })
+    }
+
+    fn console_refused<'a>(&'a self, _: &'a str, _: &'a ConsoleCall, _: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
     }
 }

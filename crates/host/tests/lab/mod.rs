@@ -197,7 +197,7 @@ fn routes(region: Arc<MemoryRegion>) -> Router {
             async move {
                 r.lift_deadline();
                 let number = |key: &str| r.query.text(key).and_then(|v| v.parse().ok()).unwrap_or(0i64);
-                match region.desired(&credential(&r), number("after"), number("wait") as u64).await? {
+                match region.desired(&credential(&r), number("after"), number("wait") as u64).await?.document {
                     Some(document) => answer(document),
                     None => answer(serde_json::json!({"unchanged": true})),
                 }

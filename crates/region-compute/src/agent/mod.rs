@@ -1,5 +1,6 @@
 //! The region's side of the agent protocol (crate `api-agent`): who may speak, what a host should make true, what it says is.
 
+mod console;
 mod document;
 mod enrol;
 mod observe;
@@ -8,7 +9,7 @@ mod register;
 pub use observe::settle;
 
 use crate::Compute;
-use api_agent::{Desired, Heard, Observed};
+use api_agent::{Heard, News, Observed};
 use base::{Clock, Error, Kind, Result, Timestamp, err};
 use sha2::{Digest, Sha256};
 use std::{
@@ -24,11 +25,20 @@ pub struct Agents {
     db: Db,
     clock: Clock,
     env: Arc<Compute>,
-    /// Version of each host's document, as far as an agent waits for it.
-    versions: Mutex<HashMap<String, watch::Sender<i64>>>,
+    /// What is known of each host whose agent waits, or did.
+    waiting: Mutex<HashMap<String, watch::Sender<Wake>>>,
     /// When each host was last heard, and what it last said, so that an unchanged report costs no write.
     heard: Mutex<HashMap<String, Last>>,
     started: Timestamp,
+}
+
+/// What wakes an agent's question.
+#[derive(Clone, Copy)]
+struct Wake {
+    /// Of the host's document.
+    version: i64,
+    /// Calls for consoles so far.
+    calls: u64,
 }
 
 struct Last {
@@ -57,7 +67,7 @@ pub(crate) fn hash(secret: &str) -> String {
 impl Agents {
     pub fn new(db: Db, clock: Clock, env: Arc<Compute>) -> Agents {
         let started = clock.now();
-        Agents { db, clock, env, versions: Mutex::default(), heard: Mutex::default(), started }
+        Agents { db, clock, env, waiting: Mutex::default(), heard: Mutex::default(), started }
     }
 
     /// Who a credential belongs to.
@@ -72,20 +82,24 @@ impl Agents {
         }
     }
 
-    /// The host's document, once it is newer than what the agent has or the time is up.
-    pub async fn desired(&self, host: &HostId, after: i64, patience: Duration) -> Result<Option<Desired>> {
-        let mut watch = {
-            let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-            versions.entry(host.0.clone()).or_insert_with(|| watch::Sender::new(-1)).subscribe()
+    /// The host's document once it is newer than what the agent has, calls for consoles once there are any, or nothing when the time is up.
+    pub async fn desired(&self, host: &HostId, after: i64, patience: Duration) -> Result<News> {
+        let mut wake = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.entry(host.0.clone()).or_insert_with(|| watch::Sender::new(Wake { version: -1, calls: 0 })).subscribe()
         };
-        let current = self.version(host).await?;
-        if current <= after {
-            let newer = tokio::time::timeout(patience, watch.wait_for(|v| *v > after)).await;
-            if newer.is_err() {
-                return Ok(None);
+        let calls = wake.borrow().calls;
+        let (newer, called) = (self.version(host).await? > after, self.is_called(host).await?);
+        if !newer && !called {
+            let woken = tokio::time::timeout(patience, wake.wait_for(|w| w.version > after || w.calls != calls)).await;
+            if woken.is_err() {
+                return Ok(News::default());
             }
         }
-        document::build(&self.db, &self.env, host.as_str()).await.map(Some)
+        let consoles = if called || wake.borrow().calls != calls { self.take_calls(host).await? } else { Vec::new() };
+        let newer = newer || wake.borrow().version > after;
+        let document = if newer { Some(document::build(&self.db, &self.env, host.as_str()).await?) } else { None };
+        Ok(News { document, consoles })
     }
 
     async fn version(&self, host: &HostId) -> Result<i64> {
@@ -101,7 +115,11 @@ impl Agents {
             self.db.feed().wait(cursor, Duration::from_secs(30)).await?;
             let batch = self.db.feed().after(cursor, 1000).await?;
             cursor = batch.cursor;
-            let waiting: HashSet<String> = self.versions.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+            let waiting: HashSet<String> = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+            if batch.lost {
+                self.ring(waiting.iter().map(String::as_str));
+            }
+            self.ring(batch.changes.iter().filter(|(_, _, c)| c.kind == console::FEED).map(|(_, _, c)| c.id.as_str()));
             let changed: HashSet<&str> = if batch.lost {
                 waiting.iter().map(String::as_str).collect()
             } else {
@@ -120,11 +138,11 @@ impl Agents {
             let mut db = &self.db;
             for row in db.rows(&select).await? {
                 if let (Some(version), Some(sender)) =
-                    (row[1].as_int(), self.versions.lock().unwrap_or_else(PoisonError::into_inner).get(row[0].as_str()))
+                    (row[1].as_int(), self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get(row[0].as_str()))
                 {
-                    sender.send_if_modified(|v| {
-                        let newer = version > *v;
-                        *v = (*v).max(version);
+                    sender.send_if_modified(|wake| {
+                        let newer = version > wake.version;
+                        wake.version = wake.version.max(version);
                         newer
                     });
                 }

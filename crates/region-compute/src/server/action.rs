@@ -2,6 +2,7 @@
 
 use super::{ServerHooks, in_status, on_server};
 use crate::{intent, task as tasks};
+use api_agent::ConsoleKind;
 use api_compute::status;
 use base::{Json, Kind as Cell, Result, Row, err};
 use resource::{ActionFact, BoxFuture, Builder, Input, Map, Op, Reply};
@@ -28,6 +29,14 @@ pub(super) fn add(kind: Builder<ServerHooks>) -> Builder<ServerHooks> {
         )
         .action(ActionFact { name: "syncstatus", doc: "Take the state the host last reported.", inputs: &[] }, sync)
         .action(ActionFact { name: "sync", doc: "Have the host fetch the server's description anew.", inputs: &[] }, sync)
+        .action(
+            ActionFact {
+                name: "console",
+                doc: "Ask for the screen or the serial console; `GET /servers/{id}/console` with an upgrade opens it.",
+                inputs: &[Input { name: "kind", kind: Cell::Text, required: false, doc: "`vnc` or `serial`; left out: `vnc`." }],
+            },
+            console,
+        )
         .spec(ActionFact { name: "vnc", doc: "How to reach the screen.", inputs: &[] }, vnc)
         .spec(ActionFact { name: "create-params", doc: "What was asked for at creation.", inputs: &[] }, params)
         .spec(ActionFact { name: "tasks", doc: "Tasks on the server, newest first.", inputs: &[] }, list_tasks)
@@ -145,6 +154,24 @@ fn vnc<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a
         Ok(Reply::Value(
             json!({"protocol": "vnc", "host_id": row.text("host_id"), "host": host.map(|h| h.access_ip), "id": row.id(), "socket": observed(&row, "vnc")}),
         ))
+    })
+}
+
+/// Says whether the console may be opened and where it is; the audit log keeps who asked.
+fn console<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        let kind = resource::text(&body, &["kind"]).unwrap_or_else(|| "vnc".into());
+        let Some(kind) = ConsoleKind::from_name(&kind) else {
+            return Err(err!(InputParameter, "kind: {} is not one of vnc, serial", body["kind"]));
+        };
+        in_status(&row, &[status::RUNNING, status::STOPPING, status::STOP_FAIL], "open a console of")?;
+        host_ready(op, &row).await?;
+        let row = &row;
+        op.engine
+            .db
+            .tx(|tx| work(async move { resource::audit(tx, op.ctx, row, "console", format!("{} opened", kind.name())).await }))
+            .await?;
+        Ok(Reply::Value(json!({"id": row.id(), "name": row.name(), "host_id": row.text("host_id"), "kind": kind.name()})))
     })
 }
 

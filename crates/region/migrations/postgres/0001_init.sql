@@ -594,6 +594,8 @@ CREATE TABLE "guestnetworks" (
 );
 
 CREATE TABLE host_tokens (hash TEXT NOT NULL PRIMARY KEY, domain_id TEXT NOT NULL, expires_at BIGINT NOT NULL);
+CREATE TABLE console_calls (id TEXT NOT NULL PRIMARY KEY, host_id TEXT NOT NULL, guest_id TEXT NOT NULL, kind TEXT NOT NULL, url TEXT NOT NULL, expires_at BIGINT NOT NULL);
+CREATE INDEX console_calls_host ON console_calls (host_id);
 
 CREATE UNIQUE INDEX cloudregions_name ON cloudregions (name) WHERE deleted = false;
 CREATE UNIQUE INDEX zones_name ON zones (name) WHERE deleted = false;

@@ -27,7 +27,7 @@ async fn nothing_lies_about_in_clear() {
         world.reach("vm", &["ready"]).await;
         quiet(&world).await;
 
-        let document = world.region.agents.desired(&host, -1, Duration::ZERO).await.unwrap().unwrap();
+        let document = world.region.agents.desired(&host, -1, Duration::ZERO).await.unwrap().document.unwrap();
         assert_eq!(document.guests[0].meta.password, PASSWORD);
         assert!(document.guests[0].meta.ssh_keys[0].starts_with("ssh-rsa AAAA"));
         let clear = world.get("servers/vm").await.unwrap().to_string() + &world.get("servers/vm/create-params").await.unwrap().to_string();

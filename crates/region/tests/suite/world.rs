@@ -157,6 +157,7 @@ impl World {
             seal: seal(),
             options: resource::Options::default(),
             node: "test".into(),
+            own_url: String::new(),
         };
         let region = Region::build(parts).await.expect("a region");
         let net = region::subnet("10.1.0.0/24").expect("a subnet");
@@ -270,7 +271,7 @@ pub async fn obey(agents: &Agents, id: &HostId, how: &Mutex<How>) {
     let mut version = -1;
     loop {
         let wait = Duration::from_millis(200);
-        if let Ok(Some(document)) = agents.desired(id, version, wait).await {
+        if let Ok(api_agent::News { document: Some(document), .. }) = agents.desired(id, version, wait).await {
             version = document.version;
             let report = how.lock().expect("no panic in between").report(&document);
             // The region may be going down with the test.
