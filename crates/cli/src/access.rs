@@ -43,7 +43,7 @@ pub async fn run(matches: &ArgMatches) -> Result<()> {
     let Some((verb, matches)) = matches.subcommand() else {
         return Err(Fail::usage("say what to ask; `wolke access --help` lists it"));
     };
-    let session = Session::open().await?;
+    let session = Session::open(matches).await?;
     let question = question(&session, matches).await?;
     let mut answer = session.post(Service::Identity, &format!("/access/{verb}"), &question).await?;
     let answer = answer["access"].take();

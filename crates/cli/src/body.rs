@@ -28,9 +28,7 @@ fn value(kind: Type, given: &str) -> Result<Json> {
         Type::Int => given.parse::<i64>().map_or_else(|_| Json::from(given), Json::from),
         Type::Float => given.parse::<f64>().map_or_else(|_| Json::from(given), Json::from),
         Type::Text => Json::from(given),
-        // Not in the shell's history, nor in the list of processes.
-        Type::Secret if given == "-" => Json::from(crate::misc::secret()?),
-        Type::Secret => Json::from(from_file(given)?.trim_end_matches(['\r', '\n'])),
+        Type::Secret => Json::from(secret(given, "secret")?),
         Type::Any => {
             let given = from_file(given)?;
             match serde_json::from_str::<Json>(&given) {
@@ -40,6 +38,14 @@ fn value(kind: Type, given: &str) -> Result<Json> {
             }
         }
     })
+}
+
+/// A secret: `-` asks for it or reads a line, so that it is neither in the shell's history nor in the list of processes; `@path` reads the file.
+pub fn secret(given: &str, what: &str) -> Result<String> {
+    if given == "-" {
+        return crate::terminal::secret_or_piped(&format!("{what}: "));
+    }
+    Ok(from_file(given)?.trim_end_matches(['\r', '\n']).to_string())
 }
 
 /// `@path` is the file's content, anything else itself.

@@ -21,7 +21,7 @@ const ESCAPE: u8 = 0x1d;
 
 pub async fn run(matches: &ArgMatches) -> Result<()> {
     let which = body::text(matches, "id").unwrap_or_default();
-    let session = Session::open().await?;
+    let session = Session::open(matches).await?;
     let seen = server::fetch(&session, which, "desc").await?;
     let Some(path) = seen["serial"].as_str().filter(|p| !p.is_empty()) else {
         return Err(Fail::usage(format!("server {which} has no console now; it must run: wolke server start {which}")));

@@ -37,6 +37,20 @@ impl Fail {
         Fail { pipe, ..Fail::usage(format!("{what}: {error}")) }
     }
 
+    /// Of the answer; 0 when there was none.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// As the platform names it.
+    pub fn class(&self) -> Option<&'static str> {
+        self.class
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     pub fn is_missing(&self) -> bool {
         self.status == 404
     }
@@ -45,9 +59,19 @@ impl Fail {
         self.pipe
     }
 
+    /// The permission a denial names.
+    fn denied(&self) -> Option<&str> {
+        let named = self.message.strip_prefix("not allowed: ").filter(|_| self.status == 403)?;
+        named.split_whitespace().next().filter(|word| word.contains('/'))
+    }
+
     /// What one can do about it beyond what the service says.
     fn advice(&self) -> &'static str {
         match (self.status, self.class) {
+            (401, Some("SecondFactorRequired")) => "give it with `wolke login --otp CODE`, or with OS_PASSCODE beside OS_PASSWORD",
+            (401, Some("WrongPassword")) => "is it the right user, and domain (--domain, OS_DOMAIN_NAME)?",
+            (401, Some("InvalidCredential")) => "a code is good once and for half a minute; is the clock of the generator right?",
+            (401, Some("UserDisabled" | "UserLocked" | "TooManyFailedAttempts")) => "",
             (401, _) => "log in: set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or run `wolke login`",
             (0, Some("BadGateway")) => "does the platform run, and is the address right? (`wolke login --help`)",
             _ => "",
@@ -61,6 +85,9 @@ impl fmt::Display for Fail {
         if !self.advice().is_empty() {
             write!(f, "\n  {}", self.advice())?;
         }
+        if let Some(permission) = self.denied() {
+            write!(f, "\n  why: `wolke access explain {permission}`; who may: `wolke access who-can {permission}`")?;
+        }
         match self.class {
             Some(class) if self.status > 0 => write!(f, "\n  {class} ({}), request {}", self.status, self.request),
             _ => Ok(()),
@@ -71,5 +98,20 @@ impl fmt::Display for Fail {
 impl From<serde_json::Error> for Fail {
     fn from(e: serde_json::Error) -> Fail {
         Fail::usage(format!("not JSON: {e}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::err;
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let denied = err!(Forbidden, "not allowed: {} at scope {}; ask an administrator", "compute/servers/create", "project");
+        let text = Fail::refused(&denied, 403, "cli-1").to_string();
+        assert!(text.contains("`wolke access explain compute/servers/create`") && text.ends_with("request cli-1"), "{text}");
+        let code = Fail::refused(&err!(SecondFactorRequired, "a one-time password is needed"), 401, "cli-2").to_string();
+        assert!(code.contains("--otp"), "{code}");
     }
 }

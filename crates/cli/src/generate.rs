@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::{self, Action, Field, Resource, Type},
-    image, keypair, server,
+    identity, image, keypair, server,
 };
 use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser};
 
@@ -53,8 +53,10 @@ fn verbs(resource: &Resource) -> Vec<Command> {
     match resource.name.as_str() {
         "server" => verbs.extend(server::commands()),
         "image" => verbs.push(image::download_command()),
+        "event" => verbs.push(identity::export_command()),
         _ => {}
     }
+    verbs.extend(identity::nested_commands(&resource.name));
     if resource.services.len() > 1 {
         let words: Vec<&str> = resource.services.iter().map(|s| s.word()).collect();
         let of = Arg::new("service")
@@ -83,6 +85,11 @@ pub fn output() -> Arg {
         .default_value("table")
         .value_parser(["table", "json", "yaml"])
         .help("How to print")
+}
+
+/// As whom; for every command.
+pub fn profile() -> Arg {
+    Arg::new("profile").long("profile").value_name("NAME").global(true).help("Saved login to use, before the environment and WOLKE_PROFILE")
 }
 
 /// The objects meant: one, or several that are taken one after the other.

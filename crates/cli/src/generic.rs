@@ -17,7 +17,7 @@ const PAGE: u64 = 500;
 pub async fn run(name: &str, verb: &str, matches: &ArgMatches) -> Result<()> {
     let resource = catalog::resource(name).ok_or_else(|| Fail::usage(format!("there is no {name}")))?;
     let service = body::text(matches, "service").and_then(Service::from_word).unwrap_or(resource.services[0]);
-    let session = Session::open().await?;
+    let session = Session::open(matches).await?;
     let desk = Desk { resource, service, session, matches };
     match verb {
         "list" => desk.list().await,

@@ -54,7 +54,7 @@ pub async fn create(matches: &ArgMatches) -> Result<()> {
     if let Some(format) = body::text(matches, "format") {
         image.insert("disk_format".into(), Json::from(format));
     }
-    let session = Session::open().await?;
+    let session = Session::open(matches).await?;
     let Some(path) = body::text(matches, "file") else {
         let answer = session.post(Service::Image, "/images", &json!({ "image": image })).await?;
         return output::one(matches, &answer["image"]);
@@ -172,14 +172,14 @@ pub async fn fetch(session: &Session, which: &str) -> Result<Json> {
 }
 
 pub async fn show(matches: &ArgMatches) -> Result<()> {
-    let session = Session::open().await?;
+    let session = Session::open(matches).await?;
     output::one(matches, &fetch(&session, body::text(matches, "id").unwrap_or_default()).await?)
 }
 
 pub async fn download(matches: &ArgMatches) -> Result<()> {
     let which = body::text(matches, "id").unwrap_or_default();
     let path = body::text(matches, "file").unwrap_or_default();
-    let session = Session::open().await?;
+    let session = Session::open(matches).await?;
     let answer = session.send(session.call(Service::Image, Method::GET, &format!("/images/{}", segment(which)))?).await?;
     let size = answer.length().unwrap_or(0);
     let mut pieces = answer.stream();

@@ -49,7 +49,7 @@ pub async fn create(matches: &ArgMatches) -> Result<()> {
         None => None,
     };
     let made = async {
-        let session = Session::open().await?;
+        let session = Session::open(matches).await?;
         let answer = session.post(Service::Compute, "/keypairs", &json!({ "keypair": keypair })).await?;
         Ok((session, answer["keypair"].clone()))
     };

@@ -9,27 +9,35 @@
 //! | `catalog` | resources, fields and actions, read from `docs/openapi` |
 //! | `generate` | a command for each |
 //! | `body` | from options to a request body or query |
-//! | `login`, `session` | who one is, and calls in that name |
+//! | `login`, `profile`, `proof`, `session` | who one is, how that is shown, and calls in that name |
+//! | `sign_in`, `terminal` | logging in and out, and asking at the terminal |
 //! | `generic` | runs the generated commands |
-//! | `access` | who may do what |
+//! | `access`, `access_key`, `identity`, `totp` | who may do what; keys; roles, quotas, events; the second factor |
 //! | `server`, `image`, `keypair`, `console`, `misc` | runs the others |
 //! | `output`, `table` | what is printed |
 
 mod access;
+mod access_key;
 mod body;
 mod catalog;
 mod console;
 mod fail;
 mod generate;
 mod generic;
+mod identity;
 mod image;
 mod keypair;
 mod login;
 mod misc;
 mod output;
+mod profile;
+mod proof;
 mod server;
 mod session;
+mod sign_in;
 mod table;
+mod terminal;
+mod totp;
 mod wait;
 
 use clap::{ArgMatches, Command};
@@ -40,7 +48,7 @@ use std::process::ExitCode;
 pub fn commands() -> Vec<Command> {
     let mut all: Vec<Command> = catalog::resources().iter().map(generate::resource).collect();
     all.extend(misc::commands());
-    all
+    all.into_iter().map(|command| command.arg(generate::profile())).collect()
 }
 
 /// Runs the command of this name. Errors go to stderr with their class and request id; the exit code is then 1. `whole` makes the whole
@@ -74,6 +82,10 @@ async fn dispatch(name: &str, matches: &ArgMatches, whole: fn() -> Command) -> R
         ("image", "show") => image::show(inner).await,
         ("image", "download") => image::download(inner).await,
         ("keypair", "create") => keypair::create(inner).await,
+        ("event", "export") => identity::export(inner).await,
+        _ if identity::nested(name).iter().any(|(known, _)| *known == verb) => {
+            identity::list_nested(&format!("{name}s"), verb, inner).await
+        }
         _ => generic::run(name, verb, inner).await,
     }
 }

@@ -172,7 +172,7 @@ pub async fn create(matches: &ArgMatches) -> Result<()> {
     if !server.contains_key("disks") {
         return Err(Fail::usage("name an image for the root disk with --image, or a disk with --disk; `wolke image list` shows images"));
     }
-    let session = Session::open().await?;
+    let session = Session::open(matches).await?;
     let mut body = json!({ "server": server });
     if count != 1 {
         body["count"] = Json::from(count);
@@ -234,7 +234,7 @@ fn plan(server: &Json, asked: &Json, start: bool) -> String {
 }
 
 pub async fn wait(matches: &ArgMatches) -> Result<()> {
-    let session = Session::open().await?;
+    let session = Session::open(matches).await?;
     let goal = body::many(matches, "for");
     let server = wait::server(&session, body::text(matches, "id").unwrap_or_default(), &goal, patience(matches)).await?;
     tell(matches, &[server])
@@ -248,7 +248,7 @@ pub async fn fetch(session: &Session, which: &str, property: &str) -> Result<Jso
 
 pub async fn ssh(matches: &ArgMatches) -> Result<()> {
     let which = body::text(matches, "id").unwrap_or_default();
-    let session = Session::open().await?;
+    let session = Session::open(matches).await?;
     let server = fetch(&session, which, "").await?;
     let address = server["ips"].as_str().unwrap_or_default().split(',').next().unwrap_or_default().to_string();
     if address.is_empty() {
@@ -277,7 +277,7 @@ pub async fn ssh(matches: &ArgMatches) -> Result<()> {
 
 pub async fn vnc(matches: &ArgMatches) -> Result<()> {
     let which = body::text(matches, "id").unwrap_or_default();
-    let session = Session::open().await?;
+    let session = Session::open(matches).await?;
     let screen = fetch(&session, which, "vnc").await?;
     output::one(matches, &screen)?;
     let socket = screen["socket"].as_str().unwrap_or_default();
