@@ -23,6 +23,10 @@ use std::collections::BTreeMap;
 pub struct Enroll {
     pub token: String,
     pub hostname: String,
+    /// 64 hex digits made by the agent and written down before it asks: its credential to be. Asking again with it gives the same host, so that
+    /// an answer that was lost costs nothing but the question. Empty: the region makes one.
+    #[serde(default)]
+    pub secret: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

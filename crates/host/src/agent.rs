@@ -112,6 +112,7 @@ impl Agent {
             machine_room: parts.machine_room,
             talk,
             credential: kept.credential,
+            enrolling: kept.enrolling,
             documents: documents.clone(),
             news: news_in,
             session: session_in,

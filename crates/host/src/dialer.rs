@@ -37,6 +37,7 @@ pub(crate) struct Dialer {
     pub machine_room: Arc<dyn MachineRoom>,
     pub talk: Talk,
     pub credential: Option<Credential>,
+    pub enrolling: Option<Credential>,
     pub documents: watch::Receiver<Arc<Desired>>,
     pub news: mpsc::Sender<NewDocument>,
     pub session: watch::Sender<Option<Session>>,
@@ -97,13 +98,28 @@ impl Dialer {
         if self.talk.enroll_token.is_empty() {
             return Err(err!(InvalidCredential, "this host is not enrolled; start its agent with an enrolment token"));
         }
-        let ask = Enroll { token: self.talk.enroll_token.clone(), hostname: facts.hostname.clone() };
+        let secret = self.secret().await?;
+        let ask = Enroll { token: self.talk.enroll_token.clone(), hostname: facts.hostname.clone(), secret };
         let enrolled = self.region.enroll(&ask).await?;
         let credential = Credential { credential: enrolled.credential, host_id: enrolled.host_id };
         self.site.records.save_credential(&credential).await?;
         tracing::info!(host = %credential.host_id, "enrolled");
         self.credential = Some(credential.clone());
         Ok(credential)
+    }
+
+    /// The credential to be: the one of a question that was not answered, or a new one, written down before it is used.
+    async fn secret(&mut self) -> Result<String> {
+        let used = self.credential.as_ref().map(|c| c.credential.as_str());
+        if let Some(asked) = self.enrolling.as_ref().filter(|e| Some(e.credential.as_str()) != used) {
+            return Ok(asked.credential.clone());
+        }
+        let mut bytes = [0u8; 32];
+        getrandom::fill(&mut bytes).map_err(Error::internal)?;
+        let made = Credential { credential: hex::encode(bytes), host_id: String::new() };
+        self.site.records.save_enrolling(&made).await?;
+        self.enrolling = Some(made.clone());
+        Ok(made.credential)
     }
 
     async fn ask(&self, credential: &Credential, host_id: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What survives the agent's process: the desired document, a memory per guest, the jobs done, the credential.
 //!
 //! ```text
-//! <data>/desired.json  jobs.json  credential(0600)
+//! <data>/desired.json  jobs.json  credential(0600)  enrolling(0600)
 //! <data>/guests/<id>/state.json     beside the sockets, logs and seeds the hypervisor keeps there
 //! ```
 
@@ -24,6 +24,8 @@ pub struct Kept {
     pub guests: BTreeMap<String, Memory>,
     pub jobs: BTreeMap<String, JobRecord>,
     pub credential: Option<Credential>,
+    /// The credential to be of an enrolment that may not have been answered; of no host yet.
+    pub enrolling: Option<Credential>,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +61,7 @@ pub trait Records: Send + Sync {
     fn forget_guest<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
     fn save_jobs<'a>(&'a self, jobs: &'a BTreeMap<String, JobRecord>) -> BoxFuture<'a, Result<()>>;
     fn save_credential<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<()>>;
+    fn save_enrolling<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<()>>;
 }
 
 /// The real [`Records`]: files in the agent's data directory.
@@ -84,6 +87,7 @@ impl FileRecords {
             guests,
             jobs: json(&self.data.join("jobs.json"))?.unwrap_or_default(),
             credential: json(&self.data.join("credential"))?,
+            enrolling: json(&self.data.join("enrolling"))?,
         })
     }
 
@@ -190,6 +194,10 @@ impl Records for FileRecords {
 
     fn save_credential<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<()>> {
         self.write(self.data.join("credential"), credential)
+    }
+
+    fn save_enrolling<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<()>> {
+        self.write(self.data.join("enrolling"), credential)
     }
 }
 

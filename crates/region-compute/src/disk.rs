@@ -18,6 +18,10 @@ fn on_disk<T: task::Task<Compute>>(input: &T, row: &Row) -> NewTask {
     NewTask::of(input).on("disk", row.id(), row.name()).owned_by(row.text("domain_id"), row.text("tenant_id"))
 }
 
+fn in_use(row: &Row) -> Error {
+    err!(NotEmpty, "disk {} belongs to a server; detach it or delete the server", row.name())
+}
+
 impl Hooks for DiskHooks {
     fn read(&self, body: &mut Map) -> Result<()> {
         for key in ["size", "disk_size"] {
@@ -87,11 +91,7 @@ impl Hooks for DiskHooks {
         Box::pin(async move {
             let mut db = &op.engine.db;
             let ties: Vec<GuestDisk> = db.list(Cond::is_in("disk_id", rows.iter().map(Row::id)).and(Cond::eq("deleted", false))).await?;
-            let used = |row: &Row| {
-                ties.iter()
-                    .any(|t| t.disk_id == row.id())
-                    .then(|| err!(NotEmpty, "disk {} belongs to a server; detach it or delete the server", row.name()))
-            };
+            let used = |row: &Row| ties.iter().any(|t| t.disk_id == row.id()).then(|| in_use(row));
             Ok(rows.iter().map(used).collect())
         })
     }
@@ -100,7 +100,17 @@ impl Hooks for DiskHooks {
         Box::pin(async move {
             let made = !row.text("storage_id").is_empty();
             match how {
-                Removal::Recycle if made => Ok(Deleted::Now),
+                Removal::Recycle if made => {
+                    // What was looked at before this transaction may be otherwise by now: a disk in the bin must not be in a server.
+                    tx.lock("disks", Cond::eq("id", row.id())).await?;
+                    if tx.exists("guestdisks", Cond::eq("disk_id", row.id()).and(Cond::eq("deleted", false))).await? {
+                        return Err(in_use(row));
+                    }
+                    if tx.exists("task_holds", Cond::eq("kind", "disk").and(Cond::eq("id", row.id()))).await? {
+                        return Err(err!(ResourceBusy, "a task is at work on disk {}; wait for its end", row.name()));
+                    }
+                    Ok(Deleted::Now)
+                }
                 Removal::Final | Removal::Recycle if made || row.text("existence") == "absent" => {
                     row.set("status", "deleting");
                     task::start(tx, op.ctx, on_disk(&tasks::DiskDelete { disk: row.id().into() }, row)).await?;
@@ -116,6 +126,14 @@ impl Hooks for DiskHooks {
                     Ok(Deleted::Later)
                 }
             }
+        })
+    }
+
+    fn restored<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            // The row itself is written after this hook.
+            let itself = quota::Amounts::storage(row.int("disk_size"));
+            quota::check_with(tx, row.text("tenant_id"), itself, itself).await
         })
     }
 

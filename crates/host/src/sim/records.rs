@@ -68,4 +68,8 @@ impl Records for SimRecords {
     fn save_credential<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.write("records.credential", |k| k.credential = Some(credential.clone())))
     }
+
+    fn save_enrolling<'a>(&'a self, credential: &'a Credential) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.write("records.enrolling", |k| k.enrolling = Some(credential.clone())))
+    }
 }

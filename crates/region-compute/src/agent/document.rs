@@ -1,9 +1,10 @@
 //! A host's document, built from rows: everything that lies on the host, in a handful of queries.
 
+use crate::server::SEALED_USER_DATA;
 use crate::{Compute, Image};
 use api_agent::{Desired, DiskSpec, Existence, GuestDisk as DiskLink, GuestMeta, GuestNic, GuestSpec, ImageSpec, NetworkSpec, Power};
 use api_compute::{Disk, GuestDisk, GuestNetwork, Host, HostStorage, Keypair, NetInterface, Network, Server};
-use base::{Json, Resource, Result, err};
+use base::{Resource, Result, Row, err};
 use std::collections::{BTreeMap, HashMap};
 use store::{Cond, Db, Read};
 
@@ -62,10 +63,14 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
             let server = Server::from_row(row);
             let disks = ties.iter().filter(|t| t.guest_id == server.meta.id).map(link).collect();
             let nics = nics.iter().filter(|n| n.guest_id == server.meta.id).map(|n| nic(n, &server)).collect();
-            let password = if server.login_secret.is_empty() { String::new() } else { env.seal.open(&server.login_secret)? };
-            Ok(guest(server, disks, nics, &keys, password))
+            let password = open(env, row, &server.login_secret);
+            let user_data = match server.create_params[SEALED_USER_DATA].as_str() {
+                Some(sealed) => open(env, row, sealed),
+                None => server.create_params["user_data"].as_str().unwrap_or_default().to_string(),
+            };
+            guest(server, disks, nics, &keys, password, user_data)
         })
-        .collect::<Result<_>>()?;
+        .collect();
     guests.sort_by(|a, b| a.id.cmp(&b.id));
     let mut networks: Vec<NetworkSpec> = networks.iter().map(|n| network(n, &wires, env)).collect::<Result<_>>()?;
     networks.sort_by(|a, b| a.id.cmp(&b.id));
@@ -77,6 +82,17 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
         networks,
         guests,
         jobs: Vec::new(),
+    })
+}
+
+/// A secret in clear. One that cannot be opened must not keep all the other guests of the host from being looked after.
+fn open(env: &Compute, server: &Row, sealed: &str) -> String {
+    if sealed.is_empty() {
+        return String::new();
+    }
+    env.seal.open(sealed).unwrap_or_else(|e| {
+        tracing::error!(server = server.id(), error = %e, cause = e.context(), "a guest goes without its secret");
+        String::new()
     })
 }
 
@@ -105,8 +121,14 @@ fn nic(n: &GuestNetwork, server: &Server) -> GuestNic {
     }
 }
 
-fn guest(server: Server, disks: Vec<DiskLink>, nics: Vec<GuestNic>, keys: &HashMap<String, String>, password: String) -> GuestSpec {
-    let plan = |key: &str| server.create_params.get(key).and_then(Json::as_str).unwrap_or_default().to_string();
+fn guest(
+    server: Server,
+    disks: Vec<DiskLink>,
+    nics: Vec<GuestNic>,
+    keys: &HashMap<String, String>,
+    password: String,
+    user_data: String,
+) -> GuestSpec {
     GuestSpec {
         generation: server.generation,
         existence: if server.existence == "absent" { Existence::Absent } else { Existence::Present },
@@ -124,7 +146,7 @@ fn guest(server: Server, disks: Vec<DiskLink>, nics: Vec<GuestNic>, keys: &HashM
             ssh_keys: keys.get(&server.keypair_id).cloned().into_iter().collect(),
             login_account: server.login_account.clone(),
             password,
-            user_data: plan("user_data"),
+            user_data,
             ..GuestMeta::default()
         },
         machine: server.machine,

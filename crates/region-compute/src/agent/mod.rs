@@ -172,7 +172,9 @@ impl Agents {
         if alive {
             self.mark_alive(host, &report).await?;
         }
-        if news {
+        // Now and then also what is no news: another process may have taken another report since, and a task may have ended whose hold kept
+        // this one from counting.
+        if news || alive {
             if let Err(e) = self.take(host, &report).await {
                 // Not written: the same report must count as news when it comes again.
                 self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(host.as_str());

@@ -138,7 +138,8 @@ pub async fn settle(tx: &mut Tx, server_id: &str) -> Result<()> {
 /// `asked`: by somebody who wants to see the state as it is, over a failure of the past.
 async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool, asked: bool) -> Result<()> {
     let seen = Seen::of(&row);
-    if seen.generation < row.int("generation") || tx.exists("task_holds", Cond::eq("kind", "server").and(Cond::eq("id", row.id()))).await? {
+    // What is to go is settled by whoever removes it.
+    if seen.generation < row.int("generation") || row.text("existence") != "present" {
         return Ok(());
     }
     let (word, power) = match seen.state {
@@ -151,6 +152,9 @@ async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool, asked: bool) -
         matches!((row.text("status"), seen.state), (status::START_FAIL, GuestState::Stopped) | (status::STOP_FAIL, GuestState::Running));
     let word = if failed && !asked { row.text("status").to_string() } else { word.to_string() };
     if row.text("status") == word && row.text("power_states") == power {
+        return Ok(());
+    }
+    if tx.exists("task_holds", Cond::eq("kind", "server").and(Cond::eq("id", row.id()))).await? {
         return Ok(());
     }
     let ended = ended_by_itself && seen.state == GuestState::Stopped && row.text("power") == "on";

@@ -1,6 +1,6 @@
 //! The actions of a server (spec 11 §6).
 
-use super::{ServerHooks, in_status, on_server};
+use super::{ServerHooks, in_status, input, on_server};
 use crate::{intent, task as tasks};
 use api_agent::ConsoleKind;
 use api_compute::status;
@@ -183,13 +183,7 @@ fn observed(row: &Row, key: &str) -> Json {
 }
 
 fn params<'a>(_: &'a ServerHooks, _: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
-    Box::pin(async move {
-        let mut json = row.get("create_params").to_json();
-        if let Some(map) = json.as_object_mut() {
-            map.remove("user_data");
-        }
-        Ok(Reply::Value(json))
-    })
+    Box::pin(async move { Ok(Reply::Value(input::without_user_data(row.get("create_params").to_json()))) })
 }
 
 fn desc<'a>(_: &'a ServerHooks, _: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {

@@ -17,7 +17,21 @@ pub(super) struct Plan {
     pub prefer_host: String,
     pub prefer_zone: String,
     pub auto_start: bool,
-    pub user_data: String,
+    /// Often holds passwords, so it lies under the service's seal.
+    #[serde(default)]
+    pub sealed_user_data: Option<String>,
+}
+
+/// The key of [`Plan::sealed_user_data`]. Plans of earlier versions have `user_data`, in clear.
+pub(crate) const SEALED_USER_DATA: &str = "sealed_user_data";
+
+/// A plan without what only the guest is told.
+pub(crate) fn without_user_data(mut plan: Json) -> Json {
+    if let Some(map) = plan.as_object_mut() {
+        map.remove("user_data");
+        map.remove(SEALED_USER_DATA);
+    }
+    plan
 }
 
 /// Interfaces of one server.
@@ -46,7 +60,7 @@ pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut
     let disks = disks(env, op, body, row).await?;
     let nics = nics(op, body).await?;
     credentials(env, body, row)?;
-    let user_data = user_data(body)?.unwrap_or_default();
+    let sealed_user_data = user_data(env, body)?;
     if row.text("hostname").chars().any(|c| !(c.is_ascii_alphanumeric() || c == '-' || c == '.')) || row.text("hostname").len() > 60 {
         return Err(err!(InputParameter, "hostname: {} may have letters, digits, - and . only, at most 60", row.text("hostname")));
     }
@@ -56,7 +70,7 @@ pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut
         prefer_host: prefer(op, body, "host", &["prefer_host_id", "prefer_host"]).await?,
         prefer_zone: prefer(op, body, "zone", &["prefer_zone_id", "prefer_zone"]).await?,
         auto_start: resource::flag(body, "auto_start")?.unwrap_or(false),
-        user_data,
+        sealed_user_data,
     };
     row.set("planned_mb", plan.disks.iter().map(|d| d.size).sum::<i64>());
     row.set("create_params", serde_json::to_value(&plan).map_err(base::Error::internal)?);
@@ -64,24 +78,24 @@ pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut
     Ok(())
 }
 
-fn user_data(body: &Map) -> Result<Option<String>> {
+/// What a server's system is told at its first start, sealed; `None` when the body has nothing.
+pub(super) fn user_data(env: &Compute, body: &Map) -> Result<Option<String>> {
     match resource::text(body, &["user_data"]) {
         Some(text) if text.len() > USER_DATA_MAX => {
             Err(err!(InputParameter, "user_data: at most {} bytes, got {}", USER_DATA_MAX, text.len()))
         }
-        other => Ok(other),
+        Some(text) => env.seal.close(&text).map(Some),
+        None => Ok(None),
     }
 }
 
-/// Replaces what a server's system is told at its first start, if the body has something else.
-pub(super) fn set_user_data(body: &Map, row: &mut Row) -> Result<()> {
-    let Some(text) = user_data(body)? else { return Ok(()) };
-    let mut plan = row.get("create_params").to_json();
-    if let Some(plan) = plan.as_object_mut() {
-        plan.insert("user_data".into(), text.into());
+/// Puts another sealed one into a plan.
+pub(crate) fn with_user_data(plan: Json, sealed: &str) -> Json {
+    let mut plan = without_user_data(plan);
+    if let Some(map) = plan.as_object_mut() {
+        map.insert(SEALED_USER_DATA.into(), sealed.into());
     }
-    row.set("create_params", plan);
-    Ok(())
+    plan
 }
 
 /// Processors and memory: of the SKU when one is named, else as given.

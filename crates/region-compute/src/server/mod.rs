@@ -5,6 +5,8 @@ mod input;
 pub(crate) mod parts;
 mod view;
 
+pub(crate) use input::{SEALED_USER_DATA, with_user_data, without_user_data};
+
 use crate::{Compute, quota, task as tasks};
 use api_compute::{Server, status};
 use base::{Error, Result, Row, err};
@@ -95,6 +97,9 @@ impl Hooks for ServerHooks {
             let mut storage = 0;
             for tie in tx.list::<api_compute::GuestDisk>(Cond::eq("guest_id", row.id()).and(Cond::eq("deleted", false))).await? {
                 let disk = crate::intent::disk_row(tx, &tie.disk_id).await?;
+                if !disk.flag("pending_deleted") {
+                    continue;
+                }
                 let size = disk.int("disk_size");
                 crate::intent::change(tx, disk, |r| {
                     r.set("pending_deleted", false);
@@ -151,7 +156,14 @@ fn in_status(row: &Row, words: &[&str], verb: &str) -> Result<()> {
     if words.contains(&row.text("status")) {
         return Ok(());
     }
-    Err(err!(InvalidStatus, "cannot {} server {} in status {}; it must be {}", verb, row.name(), row.text("status"), words.join(" or ")))
+    let now = row.text("status");
+    if now == status::RUNNING && words.contains(&status::READY) {
+        return Err(err!(InvalidStatus, "cannot {} server {} while it is running; stop it first", verb, row.name()));
+    }
+    if now == status::READY && words.contains(&status::RUNNING) {
+        return Err(err!(InvalidStatus, "cannot {} server {} while it is stopped; start it first", verb, row.name()));
+    }
+    Err(err!(InvalidStatus, "cannot {} server {} in status {}; it must be {}", verb, row.name(), now, words.join(" or ")))
 }
 
 /// Servers' rows by id, for views of other kinds.

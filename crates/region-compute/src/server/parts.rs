@@ -386,7 +386,17 @@ fn rebuild_root<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map)
             None => String::new(),
         };
         new.set("keypair_id", key);
-        input::set_user_data(&body, &mut new)?;
+        let text = |column: &str| new.text(column).to_string();
+        let told = tasks::Told {
+            os_type: text("os_type"),
+            os_name: text("os_name"),
+            os_arch: text("os_arch"),
+            login_account: text("login_account"),
+            login_secret: text("login_secret"),
+            keypair_id: text("keypair_id"),
+            user_data: input::user_data(&hooks.env, &body)?,
+            tags: input::tags(&Map::new(), &new, Some(&image)),
+        };
         let root = DiskPlan {
             size: old.disk_size,
             storage_id: old.storage_id,
@@ -400,26 +410,19 @@ fn rebuild_root<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map)
         let task = tasks::ServerRebuildRoot {
             server: row.id().into(),
             root,
+            told: Some(told),
             auto_start: resource::flag(&body, "auto_start")?.unwrap_or(false),
             disk_deadline_secs: hooks.env.settings.disk_deadline.as_secs(),
             start_deadline_secs: hooks.deadline(),
         };
-        // What the new system is told is written with the request; the old one reads it at most at its next start.
-        let (row, new, task, tags) = (&row, &new, &task, &input::tags(&Map::new(), &new, Some(&image)));
+        let (row, task) = (&row, &task);
         op.engine
             .db
             .tx(|tx| {
                 work(async move {
                     let now = intent::idle_server(tx, row).await?;
                     ::task::start(tx, op.ctx, on_server(task, row)).await?;
-                    let now = intent::change(tx, now, |r| {
-                        for column in ["os_type", "os_name", "os_arch", "login_account", "login_secret", "keypair_id", "create_params"] {
-                            r.set(column, new.get(column).clone());
-                        }
-                        r.set("status", status::REBUILD_ROOT);
-                    })
-                    .await?;
-                    resource::write_tags(tx, &now, tags, None).await?;
+                    let now = intent::change(tx, now, |r| r.set("status", status::REBUILD_ROOT)).await?;
                     resource::audit(tx, op.ctx, &now, "rebuild_root", String::new()).await
                 })
             })

@@ -78,6 +78,10 @@ impl Step<Compute> for Recycle {
         .await?;
         for tie in tx.list::<GuestDisk>(Cond::eq("guest_id", row.id()).and(Cond::eq("deleted", false))).await? {
             let disk = intent::disk_row(tx, &tie.disk_id).await?;
+            // One that outlives its server must not run out in the bin.
+            if !disk.flag("auto_delete") {
+                continue;
+            }
             intent::change(tx, disk, |r| {
                 r.set("pending_deleted", true);
                 r.set("pending_deleted_at", now);
@@ -148,6 +152,12 @@ impl Step<Compute> for DropDisks {
                 (false, _) => {
                     let sets = vec![store::set("deleted", true), store::set("deleted_at", now)];
                     tx.update("guestdisks", Cond::eq("id", tie.joint.id.as_str()), sets).await?;
+                    // Put there with its server by an earlier version.
+                    intent::change(tx, disk, |r| {
+                        r.set("pending_deleted", false);
+                        r.set("pending_deleted_at", base::Value::Null);
+                    })
+                    .await?;
                 }
             }
         }
@@ -177,6 +187,8 @@ impl Step<Compute> for Forget {
         gone.set("status", "deleted");
         gone.set("existence", "");
         gone.set("login_secret", "");
+        let params = crate::server::without_user_data(gone.get("create_params").to_json());
+        gone.set("create_params", params);
         tx.save(&row, &mut gone).await?;
         tx.emit(Change { op: ChangeOp::Delete, ..resource::changed(&gone) }).await?;
         intent::touch_host(tx, &host).await?;

@@ -20,4 +20,4 @@ pub use disk::{DiskCreate, DiskDelete, DiskResize};
 pub(crate) use parts::MOST_DISKS;
 pub use parts::{ServerAttachDisk, ServerAttachNetwork, ServerCreateDisk, ServerDetachDisk, ServerDetachNetwork};
 pub use power::{ServerRestart, ServerStart, ServerStop};
-pub use rebuild::ServerRebuildRoot;
+pub use rebuild::{ServerRebuildRoot, Told};

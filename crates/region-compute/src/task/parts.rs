@@ -214,7 +214,12 @@ impl Step<Compute> for Tie {
         let mut places: Vec<i64> = live_ties(tx, &self.server).await?.iter().map(|t| t.index).collect();
         let mut made = Vec::new();
         for (disk, plan) in &self.disks {
+            // Nobody puts it into the recycle bin while it becomes part of a server.
+            tx.lock("disks", Cond::eq("id", disk.as_str())).await?;
             let row = intent::disk_row(tx, disk).await?;
+            if row.flag("pending_deleted") {
+                return Err(err!(InvalidStatus, "disk {} lies in the recycle bin; restore it first with cancel-delete", row.name()));
+            }
             if row.text("host_id") != server.text("host_id") || row.text("existence") != "present" {
                 return Err(err!(InvalidStatus, "disk {} is not on the host of server {}", row.name(), server.name()));
             }
@@ -372,10 +377,15 @@ impl Step<Compute> for Release {
     type Out = ();
 
     async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {
-        let Some(nic) = drop_nic(tx, &self.nic, !self.reserve).await? else { return Ok(()) };
-        if self.reserve {
+        let Some(nic) = drop_nic(tx, &self.nic, false).await? else { return Ok(()) };
+        let id = format!("{}-{}", nic.network_id, nic.ip_addr);
+        // One that was taken from those set aside is one of them again, and both counted.
+        let aside = tx.exists("reservedips", Cond::eq("id", id.as_str())).await?;
+        if !self.reserve || aside {
+            region_network::release(tx, &nic.network_id, 1).await?;
+        } else {
             let ip = ReservedIp {
-                id: format!("{}-{}", nic.network_id, nic.ip_addr),
+                id,
                 network_id: nic.network_id,
                 ip_addr: nic.ip_addr,
                 notes: "detached from a server".into(),

@@ -17,9 +17,27 @@ pub struct ServerRebuildRoot {
     pub server: String,
     /// The new root disk.
     pub root: DiskPlan,
+    /// What the server says of its new system; `None` in tasks of earlier versions, whose requests wrote it themselves.
+    #[serde(default)]
+    pub told: Option<Told>,
     pub auto_start: bool,
     pub disk_deadline_secs: u64,
     pub start_deadline_secs: u64,
+}
+
+/// What a server says of the system on its root disk, and to it. Secrets are sealed.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Told {
+    pub os_type: String,
+    pub os_name: String,
+    pub os_arch: String,
+    pub login_account: String,
+    pub login_secret: String,
+    pub keypair_id: String,
+    /// `None`: as before.
+    pub user_data: Option<String>,
+    /// Metadata of the image's.
+    pub tags: Vec<(String, Option<String>)>,
 }
 
 impl Task<Compute> for ServerRebuildRoot {
@@ -32,7 +50,7 @@ impl Task<Compute> for ServerRebuildRoot {
         let ids = flow.step(PlaceDisks { server: server(), disks: vec![self.root.clone()] }).await?;
         flow.wait(Disks { ids: ids.clone(), gone: false, deadline: Duration::from_secs(self.disk_deadline_secs) }).await?;
         flow.commit_point().await?;
-        let generation = flow.step(Swap { server: server(), ids }).await?;
+        let generation = flow.step(Swap { server: server(), ids, told: self.told.clone() }).await?;
         flow.wait(Applied { server: server(), generation, deadline: Duration::from_secs(self.start_deadline_secs) }).await?;
         if self.auto_start {
             power::start(flow, &self.server, self.start_deadline_secs, false).await?;
@@ -50,6 +68,7 @@ impl Task<Compute> for ServerRebuildRoot {
 struct Swap {
     server: String,
     ids: Vec<String>,
+    told: Option<Told>,
 }
 
 impl Step<Compute> for Swap {
@@ -66,6 +85,27 @@ impl Step<Compute> for Swap {
             tx.update("guestdisks", Cond::eq("id", tie.joint.id.as_str()), vec![set("disk_id", new.as_str())]).await?;
             let old = intent::disk_row(tx, &tie.disk_id).await?;
             intent::remove_disk(tx, old).await?;
+        }
+        if let Some(told) = &self.told {
+            let row = intent::server_row(tx, &self.server).await?;
+            let row = intent::change(tx, row, |r| {
+                for (column, text) in [
+                    ("os_type", &told.os_type),
+                    ("os_name", &told.os_name),
+                    ("os_arch", &told.os_arch),
+                    ("login_account", &told.login_account),
+                    ("login_secret", &told.login_secret),
+                    ("keypair_id", &told.keypair_id),
+                ] {
+                    r.set(column, text.as_str());
+                }
+                if let Some(sealed) = &told.user_data {
+                    let plan = crate::server::with_user_data(r.get("create_params").to_json(), sealed);
+                    r.set("create_params", plan);
+                }
+            })
+            .await?;
+            resource::write_tags(tx, &row, &told.tags, None).await?;
         }
         bump(tx, &self.server).await
     }

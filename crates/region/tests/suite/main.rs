@@ -9,6 +9,7 @@ mod parts;
 mod placement;
 mod quotas;
 mod replay;
+mod reports;
 mod secrets;
 mod sharing;
 mod tasks;

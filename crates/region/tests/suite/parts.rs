@@ -5,7 +5,17 @@ use crate::world::{How, World, nothing_leaks, person, quiet};
 use resource::Method;
 use serde_json::{Value as Json, json};
 
-crate::world::on_both!(disks_come_and_go, disks_grow, interfaces_come_and_go, sizes_change, roots_are_made_anew, lost_hosts_are_forgotten);
+crate::world::on_both!(
+    disks_come_and_go,
+    kept_disks_outlive_their_server,
+    the_bin_takes_no_disk_in_use,
+    addresses_set_aside_stay_so,
+    disks_grow,
+    interfaces_come_and_go,
+    sizes_change,
+    roots_are_made_anew,
+    lost_hosts_are_forgotten
+);
 
 async fn up(world: &World, name: &str) -> Json {
     world.post("servers", server(name)).await.unwrap();
@@ -102,6 +112,89 @@ async fn disks_come_and_go(world: World) {
     nothing_leaks(&world).await;
 }
 
+async fn disk(world: &World, id: &str) -> Json {
+    world.get(&format!("disks/{id}?pending_delete=all")).await.unwrap()["disk"].clone()
+}
+
+async fn kept_disks_outlive_their_server(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    up(&world, "vm").await;
+    let vm = act(&world, "vm", "createdisk", json!({"disks": ["1g"]})).await;
+    let [root, kept] = [0, 1].map(|i| vm["disks_info"][i]["id"].as_str().unwrap().to_string());
+    act(&world, "vm", "detachdisk", json!({"disk_id": kept, "keep_disk": true})).await;
+    act(&world, "vm", "attachdisk", json!({"disk_id": kept})).await;
+    world.delete("servers/vm").await.unwrap();
+    quiet(&world).await;
+    // In the bin it would be removed for good some days later.
+    assert_eq!([disk(&world, &root).await["pending_deleted"].clone(), disk(&world, &kept).await["pending_deleted"].clone()], [true, false]);
+    world.post("servers/vm/cancel-delete", json!({})).await.unwrap();
+    assert_eq!(disk(&world, &root).await["pending_deleted"], false);
+    world.delete("servers/vm").await.unwrap();
+    quiet(&world).await;
+    world.delete("servers/vm?override_pending_delete=true").await.unwrap();
+    world.gone("servers/vm").await;
+    world.gone(&format!("disks/{root}")).await;
+    quiet(&world).await;
+    let kept = disk(&world, &kept).await;
+    assert_eq!((&kept["pending_deleted"], &kept["status"], &kept["guest_count"]), (&json!(false), &json!("ready"), &json!(0)), "{kept}");
+    nothing_leaks(&world).await;
+}
+
+async fn the_bin_takes_no_disk_in_use(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    let vm = up(&world, "vm").await;
+    world.post("disks", json!({"disk": {"name": "d", "size": 1024}})).await.unwrap();
+    quiet(&world).await;
+    let id = world.get("disks/d").await.unwrap()["disk"]["id"].as_str().unwrap().to_string();
+    // Somebody is about to attach it.
+    let hold = |held: bool| {
+        let (db, id) = (world.db.clone(), id.clone());
+        async move {
+            let id = id.as_str();
+            let held = db.tx(|tx| {
+                store::work(async move {
+                    if held {
+                        let columns: Vec<(store::Name, base::Value)> =
+                            vec![("kind".into(), "disk".into()), ("id".into(), id.into()), ("task_id".into(), "t".into())];
+                        return tx.insert_into("task_holds", columns).await;
+                    }
+                    tx.delete("task_holds", store::Cond::eq("task_id", "t")).await.map(drop)
+                })
+            });
+            held.await.unwrap();
+        }
+    };
+    hold(true).await;
+    let e = world.delete("disks/d").await.unwrap_err();
+    assert!(e.class().name() == "ResourceBusyError" && e.to_string().contains("disk d"), "{e}");
+    hold(false).await;
+    // The other order: it was put there after the request to attach it was looked at.
+    world.delete("disks/d").await.unwrap();
+    let server = vm["id"].as_str().unwrap();
+    let task = region_compute::task::ServerAttachDisk { server: server.into(), disk: id.clone(), plan: Default::default() };
+    let new = &task::NewTask::of(&task).on("server", server, "vm").hold("disk", &id);
+    let ctx = &crate::world::admin();
+    world.db.tx(|tx| store::work(async move { task::start(tx, ctx, new.clone()).await.map(drop) })).await.unwrap();
+    quiet(&world).await;
+    let vm = world.get("servers/vm").await.unwrap()["server"].clone();
+    assert_eq!(vm["disks_info"].as_array().unwrap().len(), 1, "{vm}");
+    assert!(vm["status_reason"].as_str().unwrap().contains("recycle bin"), "{vm}");
+    nothing_leaks(&world).await;
+}
+
+async fn addresses_set_aside_stay_so(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    up(&world, "vm").await;
+    world.post("networks/net/reserve-ip", json!({"ips": ["10.1.0.50"]})).await.unwrap();
+    let vm = act(&world, "vm", "attachnetwork", json!({"nets": [{"network": "net", "address": "10.1.0.50", "reserved": true}]})).await;
+    assert!(vm["ips"].as_str().unwrap().contains("10.1.0.50"), "{vm}");
+    let vm = act(&world, "vm", "detachnetwork", json!({"ip_addr": "10.1.0.50", "reserve": true})).await;
+    assert!(!vm["ips"].as_str().unwrap().contains("10.1.0.50") && vm["status"] == "running", "{vm}");
+    assert_eq!(world.get("reservedips").await.unwrap()["total"], 1);
+    world.post("networks/net/release-reserved-ip", json!({"ip": "10.1.0.50"})).await.unwrap();
+    nothing_leaks(&world).await;
+}
+
 async fn storage_of(world: &World, host: &str) -> Json {
     let all = world.get("storages").await.unwrap();
     let mine = |s: &&Json| s["name"].as_str().is_some_and(|n| n.starts_with(host));
@@ -180,7 +273,7 @@ async fn interfaces_come_and_go(world: World) {
 async fn sizes_change(world: World) {
     let _host = world.host("h1", How::Obedient).await;
     up(&world, "vm").await;
-    refused(&world, "servers/vm/change-config", json!({"vcpu_count": 2}), "InvalidStatusError", "running").await;
+    refused(&world, "servers/vm/change-config", json!({"vcpu_count": 2}), "InvalidStatusError", "is running; stop it first").await;
     down(&world, "vm").await;
     let vm = act(&world, "vm", "change-config", json!({"vcpu_count": 4, "vmem_size": "2G"})).await;
     assert_eq!((&vm["vcpu_count"], &vm["vmem_size"], &vm["status"]), (&json!(4), &json!(2048), &json!("ready")));
@@ -209,7 +302,14 @@ async fn sizes_change(world: World) {
 
 async fn roots_are_made_anew(world: World) {
     let host = world.host("h1", How::Obedient).await;
-    let old = up(&world, "vm").await["disks_info"][0]["id"].clone();
+    world.post("keypairs", json!({"keypair": {"name": "k"}})).await.unwrap();
+    let mut body = server("vm");
+    body["server"]["keypair"] = json!("k");
+    world.post("servers", body).await.unwrap();
+    let vm = world.reach("vm", &["running"]).await;
+    quiet(&world).await;
+    let (old, key) = (vm["disks_info"][0]["id"].clone(), vm["keypair_id"].clone());
+    assert_ne!(key, "");
     refused(&world, "servers/vm/rebuild-root", json!({"image_id": "tiny"}), "InvalidStatusError", "running").await;
     down(&world, "vm").await;
     refused(&world, "servers/vm/rebuild-root", json!({"image_id": "cd"}), "InputParameterError", "ISO").await;
@@ -217,8 +317,10 @@ async fn roots_are_made_anew(world: World) {
     refused(&world, "servers/vm/rebuild-root", json!({"password": "weak"}), "WeakPasswordError", "12").await;
 
     *host.how.lock().unwrap() = How::NoDisks;
-    let vm = act(&world, "vm", "rebuild-root", json!({})).await;
+    let vm = act(&world, "vm", "rebuild-root", json!({"login_account": "other"})).await;
     assert_eq!((&vm["disks_info"][0]["id"], &vm["status"]), (&old, &json!("ready")), "{vm}");
+    // The old system is still there, and so is the way into it.
+    assert_eq!((&vm["keypair_id"], &vm["metadata"]["login_account"]), (&key, &json!("root")), "{vm}");
     *host.how.lock().unwrap() = How::Obedient;
     nothing_leaks(&world).await;
 
@@ -226,6 +328,7 @@ async fn roots_are_made_anew(world: World) {
     let vm = world.reach("vm", &["running"]).await;
     quiet(&world).await;
     assert_ne!(vm["disks_info"][0]["id"], old);
+    assert!(vm["keypair_id"].is_null(), "{vm}");
     assert_eq!((&vm["disks_info"][0]["size"], &vm["disks_info"][0]["image"]), (&json!(2048), &json!("id-tiny")), "{vm}");
     world.gone(&format!("disks/{}", old.as_str().unwrap())).await;
     nothing_leaks(&world).await;

@@ -5,7 +5,12 @@ use base::{Ctx, Json, Result};
 use resource::Method;
 use serde_json::json;
 
-crate::world::on_both!(what_is_too_much_is_refused, many_at_once_do_not_pass_together, as_existing_clients_set_them);
+crate::world::on_both!(
+    what_is_too_much_is_refused,
+    many_at_once_do_not_pass_together,
+    what_comes_back_counts,
+    as_existing_clients_set_them
+);
 
 fn vm(name: &str) -> Json {
     json!({"server": {"name": name, "vcpu_count": 2, "vmem_size": 512, "disks": ["tiny:2g"], "disable_delete": false}})
@@ -101,6 +106,22 @@ async fn many_at_once_do_not_pass_together(world: World) {
     let refused = all.iter().filter(|a| a.as_ref().is_err_and(|e| e.class().name() == "OutOfQuotaError")).count();
     assert_eq!((all.iter().filter(|a| a.is_ok()).count(), refused), (5, 15));
     quiet(&world).await;
+}
+
+async fn what_comes_back_counts(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    let rob = red(&world, json!({"storage": 2048})).await;
+    for name in ["d", "e"] {
+        world.ask(&rob, Method::Post, "disks", json!({"disk": {"name": name, "size": "2g"}})).await.unwrap();
+        quiet(&world).await;
+        if name == "d" {
+            world.ask(&rob, Method::Delete, "disks/d", Json::Null).await.unwrap();
+        }
+    }
+    over(world.post("disks/d/cancel-delete", json!({})).await, "quota storage of the project is exceeded: 2048 of 2048").await;
+    world.ask(&rob, Method::Delete, "disks/e", Json::Null).await.unwrap();
+    world.post("disks/d/cancel-delete", json!({})).await.unwrap();
+    assert_eq!(shown(&world).await["usage.storage"], 2048);
 }
 
 async fn as_existing_clients_set_them(world: World) {

@@ -415,6 +415,16 @@ async fn rebuild_root() {
         let task = tasks::ServerRebuildRoot {
             server: found.server.clone(),
             root,
+            told: Some(tasks::Told {
+                os_type: "Linux".into(),
+                os_name: "Linux".into(),
+                os_arch: "x86_64".into(),
+                login_account: "root".into(),
+                login_secret: String::new(),
+                keypair_id: String::new(),
+                user_data: None,
+                tags: vec![("os_name".into(), Some("Linux".into()))],
+            }),
             auto_start: true,
             disk_deadline_secs: 60,
             start_deadline_secs: 60,

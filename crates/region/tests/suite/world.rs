@@ -146,10 +146,15 @@ impl World {
 
     /// A region on a database, without workers: tasks are written, and nobody does them.
     pub async fn still(db: Db) -> World {
+        World::at(db, Clock::real()).await
+    }
+
+    /// [`World::still`] by another clock.
+    pub async fn at(db: Db, clock: Clock) -> World {
         let owner = |id: &str| Owner { project_id: id.into(), project: id.into(), domain_id: "default".into(), domain: "Default".into() };
         let parts = Parts {
             db: db.clone(),
-            clock: Clock::real(),
+            clock,
             gate: Arc::new(Roles),
             owners: Arc::new(FixedOwners(["system", "red", "blue"].map(owner).to_vec())),
             images: images(),
@@ -238,7 +243,7 @@ impl World {
     /// A host that is registered; nobody speaks for it.
     pub async fn machine(&self, name: &str) -> HostId {
         let token = self.region.agents.new_token("default", 600).await.expect("a token");
-        let enrolled = self.region.agents.enroll(Enroll { token, hostname: name.into() }).await.expect("enrolment");
+        let enrolled = self.region.agents.enroll(Enroll { token, hostname: name.into(), secret: String::new() }).await.expect("enrolment");
         let id = self.region.agents.authenticate(&enrolled.credential).await.expect("the credential");
         let facts = HostFacts {
             hostname: name.into(),
@@ -264,6 +269,11 @@ impl World {
         self.region.agents.register(&id, facts).await.expect("registration is repeatable");
         id
     }
+}
+
+/// A host's document as it is now.
+pub async fn document_of(agents: &Agents, id: &HostId) -> api_agent::Desired {
+    agents.desired(id, -1, Duration::ZERO).await.expect("an answer").document.expect("a document")
 }
 
 /// Does what a host's documents say, for ever.

@@ -1,0 +1,117 @@
+//! Reports of hosts: what they change, whoever of several processes they come to.
+
+use crate::world::{How, World, admin, document_of, obey, quiet};
+use api_agent::{Enroll, GuestObserved, GuestState, Observed};
+use base::{Clock, Json, Timestamp};
+use resource::Method;
+use serde_json::json;
+use std::sync::Mutex;
+use std::time::Duration;
+use store::{Cond, Name, work};
+
+crate::world::on_both!(an_enrolment_may_be_asked_for_again, each_process_comes_to_know, a_failed_start_is_remembered);
+
+/// A stopped server on a host; its identifier, and the host's.
+async fn stopped(world: &World) -> (String, region_compute::agent::HostId) {
+    let host = world.machine("h1").await;
+    let how = Mutex::new(How::Obedient);
+    let made = async {
+        let vm = json!({"name": "vm", "vmem_size": 512, "disks": ["tiny:2g"], "disable_delete": false});
+        world.post("servers", json!({ "server": vm })).await.unwrap();
+        let vm = world.reach("vm", &["ready"]).await;
+        quiet(world).await;
+        vm["id"].as_str().unwrap().to_string()
+    };
+    let id = tokio::select! {
+        id = made => id,
+        () = obey(&world.region.agents, &host, &how) => unreachable!("it goes on for ever"),
+    };
+    (id, host)
+}
+
+async fn an_enrolment_may_be_asked_for_again(world: World) {
+    let agents = &world.region.agents;
+    let token = agents.new_token("default", 600).await.unwrap();
+    let ask = |secret: &str| Enroll { token: token.clone(), hostname: "h1".into(), secret: secret.repeat(32) };
+    let short = agents.enroll(Enroll { secret: "ab".into(), ..ask("") }).await.unwrap_err();
+    assert_eq!(short.class().name(), "InputParameterError");
+    // The answer was lost: the agent asks again.
+    let first = agents.enroll(ask("a1")).await.unwrap();
+    let again = agents.enroll(ask("a1")).await.unwrap();
+    assert_eq!((&first.host_id, &first.credential), (&again.host_id, &again.credential));
+    assert_eq!(agents.authenticate(&again.credential).await.unwrap().as_str(), first.host_id);
+    assert_eq!(world.get("hosts").await.unwrap()["total"], 1);
+    // Another machine with the same token is told so.
+    for secret in ["b2", ""] {
+        let e = agents.enroll(ask(secret)).await.unwrap_err();
+        assert!(e.class().name() == "UnauthorizedError" && e.to_string().contains("used or expired; make a new one"), "{e}");
+    }
+    // A host that is gone has no credential any more.
+    world.post("hosts/h1/disable", json!({})).await.unwrap();
+    world.delete("hosts/h1").await.unwrap();
+    assert!(agents.authenticate(&first.credential).await.is_err_and(|e| e.to_string().contains("enrol the host again")));
+    assert!(agents.enroll(ask("a1")).await.is_err());
+}
+
+async fn each_process_comes_to_know(world: World) {
+    let (id, host) = stopped(&world).await;
+    let clock = Clock::manual(Timestamp(1_700_000_000_000_000));
+    let [one, other] = [World::at(world.db.clone(), clock.clone()).await, World::at(world.db.clone(), clock.clone()).await];
+    let report = |state: GuestState| Observed {
+        guests: vec![GuestObserved { id: id.clone(), generation: 1, state, ..GuestObserved::default() }],
+        ..Observed::default()
+    };
+    let status = async || world.get("servers/vm").await.unwrap()["server"]["status"].clone();
+    let tell = async |to: &World, state| drop(to.region.agents.observed(&host, report(state)).await.unwrap());
+    tell(&one, GuestState::Stopped).await;
+    tell(&other, GuestState::Running).await;
+    assert_eq!(status().await, "running");
+    // To the first it is no news.
+    clock.advance(Duration::from_secs(25));
+    tell(&one, GuestState::Stopped).await;
+    assert_eq!(status().await, "ready");
+
+    // What came while a task held the server counts once it is over.
+    let hold: Vec<(Name, base::Value)> =
+        vec![("kind".into(), "server".into()), ("id".into(), id.as_str().into()), ("task_id".into(), "t".into())];
+    let hold = &hold;
+    world.db.tx(|tx| work(async move { tx.insert_into("task_holds", hold.clone()).await })).await.unwrap();
+    tell(&one, GuestState::Running).await;
+    assert_eq!(status().await, "ready");
+    world.db.tx(|tx| work(async move { tx.delete("task_holds", Cond::eq("task_id", "t")).await })).await.unwrap();
+    clock.advance(Duration::from_secs(25));
+    tell(&one, GuestState::Running).await;
+    assert_eq!(status().await, "running");
+}
+
+async fn a_failed_start_is_remembered(world: World) {
+    let (_, host) = stopped(&world).await;
+    let how = Mutex::new(How::NoStarts);
+    let failed = async {
+        world.post("servers/vm/start", json!({})).await.unwrap();
+        world.reach("vm", &["start_fail"]).await;
+        quiet(&world).await;
+    };
+    tokio::select! {
+        () = failed => {}
+        () = obey(&world.region.agents, &host, &how) => {}
+    }
+    let db = world.db.clone();
+    drop(world);
+    // Its successor has heard nothing yet, so everything is news to it.
+    let next = World::on(db).await;
+    for _ in 0..3 {
+        let document = document_of(&next.region.agents, &host).await;
+        let guests = document.guests.iter().map(|g| GuestObserved {
+            id: g.id.clone(),
+            generation: g.generation,
+            state: GuestState::Stopped,
+            ..GuestObserved::default()
+        });
+        let report = Observed { version: document.version, guests: guests.collect(), ..Observed::default() };
+        next.region.agents.observed(&host, report).await.unwrap();
+        let vm = next.ask(&admin(), Method::Get, "servers/vm", Json::Null).await.unwrap()["server"].clone();
+        assert_eq!(vm["status"], "start_fail", "{vm}");
+        assert!(vm["status_reason"].as_str().unwrap().contains("no accelerator"), "{vm}");
+    }
+}
