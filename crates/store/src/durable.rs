@@ -16,7 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub(crate) struct Durable {
     log: PathBuf,
@@ -29,9 +29,9 @@ pub(crate) struct Durable {
     /// The number of the change feed up to which everything is known to be on disk.
     flushed_head: AtomicI64,
     /// Held by the one who flushes; the file is opened with the first flush.
-    pub(crate) leader: Mutex<Option<Arc<File>>>,
+    pub(crate) leader: Arc<Mutex<Option<Arc<File>>>>,
     /// A failed flush may have dropped pages that the kernel now takes for clean, so nothing after it can be promised.
-    broken: AtomicBool,
+    broken: Arc<AtomicBool>,
     /// How often the log was flushed.
     flushes: AtomicU64,
 }
@@ -46,8 +46,8 @@ impl Durable {
             flushed: AtomicU64::new(0),
             head: AtomicI64::new(0),
             flushed_head: AtomicI64::new(0),
-            leader: Mutex::new(None),
-            broken: AtomicBool::new(false),
+            leader: Arc::default(),
+            broken: Arc::default(),
             flushes: AtomicU64::new(0),
         }
     }
@@ -64,7 +64,7 @@ impl Durable {
         if done() {
             return Ok(());
         }
-        let leader = self.leader.lock().await;
+        let leader = self.leader.clone().lock_owned().await;
         if done() { Ok(()) } else { self.lead(leader).await }
     }
 
@@ -75,7 +75,7 @@ impl Durable {
         if done() {
             return Ok(());
         }
-        let leader = self.leader.lock().await;
+        let leader = self.leader.clone().lock_owned().await;
         if !done() {
             self.lead(leader).await?;
             self.flushed_head.fetch_max(seq, Ordering::AcqRel);
@@ -84,28 +84,35 @@ impl Durable {
     }
 
     /// Flushes for all who committed before now.
-    async fn lead(&self, mut leader: MutexGuard<'_, Option<Arc<File>>>) -> Result<()> {
+    async fn lead(&self, mut leader: OwnedMutexGuard<Option<Arc<File>>>) -> Result<()> {
         if self.broken.load(Ordering::Acquire) {
             return Err(
                 Error::internal("an earlier flush of the database's log failed; restart the service").with_context(self.log.display())
             );
         }
         let (upto, head) = (self.committed.load(Ordering::Acquire), self.head.load(Ordering::Acquire));
-        let (log, open) = (self.log.clone(), leader.clone());
-        let done = tokio::task::spawn_blocking(move || flush(&log, open)).await.map_err(Error::internal)?;
+        let (log, broken) = (self.log.clone(), self.broken.clone());
+        // Whoever leads may be dropped while it waits. The kernel tells of a failure only once, so it is noted there; and nobody else leads before.
+        let work = move || {
+            let done = flush(&log, leader.clone());
+            match &done {
+                Ok(file) => *leader = Some(file.clone()),
+                Err(e) => {
+                    broken.store(true, Ordering::Release);
+                    tracing::error!(path = %log.display(), error = %e, "flushing the database's log failed");
+                }
+            }
+            (leader, done)
+        };
+        let (_leader, done) = tokio::task::spawn_blocking(work).await.map_err(Error::internal)?;
         match done {
-            Ok(file) => {
-                *leader = Some(file);
+            Ok(_) => {
                 self.flushes.fetch_add(1, Ordering::Relaxed);
                 self.flushed.store(upto, Ordering::Release);
                 self.flushed_head.fetch_max(head, Ordering::AcqRel);
                 Ok(())
             }
-            Err(e) => {
-                self.broken.store(true, Ordering::Release);
-                tracing::error!(path = %self.log.display(), error = %e, "flushing the database's log failed");
-                Err(Error::internal(e).with_context(self.log.display()))
-            }
+            Err(e) => Err(Error::internal(e).with_context(self.log.display())),
         }
     }
 }
@@ -178,5 +185,29 @@ mod tests {
         File::create(dir.path().join("x.db-wal")).expect("a log");
         let ticket = durable.committed(3);
         assert!(durable.flush(ticket).await.is_err(), "what the failed flush lost stays lost");
+    }
+
+    /// The leader's request was given up while the disk was waited for: its failure counts all the same.
+    #[tokio::test]
+    async fn a_failed_flush_is_noted_without_its_leader() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let durable = Durable::new(&dir.path().join("x.db"));
+        let ticket = durable.committed(1);
+        {
+            let mut leading = std::pin::pin!(durable.flush(ticket));
+            assert!(futures_now(leading.as_mut()).is_none(), "it waits for the disk");
+        }
+        // The flush goes on without it; who comes next waits for its end.
+        drop(durable.leader.lock().await);
+        File::create(dir.path().join("x.db-wal")).expect("a log");
+        assert!(durable.flush(ticket).await.is_err(), "a later flush cannot promise it");
+    }
+
+    /// What a future answers when it is asked once.
+    fn futures_now<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        match future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+            std::task::Poll::Ready(done) => Some(done),
+            std::task::Poll::Pending => None,
+        }
     }
 }

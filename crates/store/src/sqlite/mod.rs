@@ -8,6 +8,8 @@
 
 mod readers;
 mod statement;
+#[cfg(test)]
+mod tests;
 
 use crate::durable::Durable;
 use crate::fault::{self, Fault};
@@ -17,7 +19,7 @@ use readers::Readers;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
 
@@ -34,6 +36,13 @@ const LONG_ONES: usize = 1000;
 
 /// Writing statements after which the log is copied into the database.
 const CHECKPOINT: usize = 1000;
+
+/// Pages of the log after which writers wait until it is copied whole: while they go on, the copy never catches up with them, and the log would
+/// grow for as long as they do.
+const MUCH: i64 = 4000;
+
+/// How long such a copy waits for readers of an older state. When one of them stays longer, the next attempt may do.
+const READERS_END: Duration = Duration::from_millis(200);
 
 /// When a commit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +79,7 @@ pub(crate) struct Writer {
     long: Arc<Long>,
     /// Statements since the log was last copied into the database.
     unwritten: usize,
+    me: Weak<tokio::sync::Mutex<Writer>>,
 }
 
 pub(crate) type Held = OwnedMutexGuard<Writer>;
@@ -149,14 +159,14 @@ impl Engine {
         let first = opener.clone();
         let conn = tokio::task::spawn_blocking(move || first.open(true)).await.map_err(Error::internal)??;
         let long = Arc::new(Long::default());
-        let writer = Writer { conn: Some(conn), dirty: false, opener: opener.clone(), long: long.clone(), unwritten: 0 };
+        let writing = opener.clone();
+        let remembering = long.clone();
+        let writer = Arc::new_cyclic(|me: &Weak<_>| {
+            let writer = Writer { conn: Some(conn), dirty: false, opener: writing, long: remembering, unwritten: 0, me: me.clone() };
+            tokio::sync::Mutex::new(writer)
+        });
         let durable = if sync == Sync::Full { Some(Durable::new(&path)) } else { None };
-        Ok(Engine {
-            readers: Readers::new(opener, long, readers),
-            writer: Arc::new(tokio::sync::Mutex::new(writer)),
-            durable,
-            _scratch: scratch,
-        })
+        Ok(Engine { readers: Readers::new(opener, long, readers), writer, durable, _scratch: scratch })
     }
 
     pub(crate) async fn read(&self, sql: Sql) -> Result<Vec<Vec<Value>>, Fault> {
@@ -205,7 +215,7 @@ impl Writer {
         self.dirty = false;
         if self.unwritten >= CHECKPOINT {
             self.unwritten = 0;
-            checkpoint(self.opener.clone());
+            tokio::spawn(checkpoint(self.opener.clone(), self.me.clone()));
         }
         Ok(())
     }
@@ -264,25 +274,56 @@ impl Writer {
         }
         self.conn()?;
         let Some(conn) = self.conn.take() else { return Err(Error::internal("no connection").into()) };
+        // When nobody waits for it any more it must not keep the next writer waiting.
+        let mut waiting = Waiting { stop: conn.get_interrupt_handle(), over: false };
         let work = move || {
             let done = f(&conn, &sql);
             (conn, done)
         };
         let (conn, done) = tokio::task::spawn_blocking(work).await.map_err(Error::internal)?;
+        waiting.over = true;
         self.conn = Some(conn);
         done
     }
 }
 
-/// Copies the log into the database, beside whoever reads and writes.
-fn checkpoint(opener: Opener) {
-    tokio::task::spawn_blocking(move || {
-        let done = opener.open(false).and_then(|conn| {
-            let text = "PRAGMA wal_checkpoint(PASSIVE)";
-            conn.query_row(text, [], |_| Ok(())).map_err(|e| fault::sqlite(&e, text).error)
-        });
-        if let Err(e) = done {
-            tracing::warn!(error = %e, context = e.context(), "the database's log could not be copied into the database; it grows");
+/// Stops a statement on another thread, with the connection that is nobody's any more, when its future is dropped.
+struct Waiting {
+    stop: rusqlite::InterruptHandle,
+    over: bool,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.over {
+            self.stop.interrupt();
         }
-    });
+    }
+}
+
+/// Copies the log into the database, beside whoever reads and writes; when it has become long, while nobody writes.
+async fn checkpoint(opener: Opener, writer: Weak<tokio::sync::Mutex<Writer>>) {
+    let left = copied(&opener, "PRAGMA wal_checkpoint(PASSIVE)", Duration::ZERO).await;
+    if left.is_some_and(|pages| pages > MUCH)
+        && let Some(writer) = writer.upgrade()
+    {
+        let _nobody_writes = writer.lock_owned().await;
+        // From here on the next one to write begins the log anew.
+        copied(&opener, "PRAGMA wal_checkpoint(RESTART)", READERS_END).await;
+    }
+}
+
+/// Pages the log had.
+async fn copied(opener: &Opener, text: &'static str, patience: Duration) -> Option<i64> {
+    let opener = opener.clone();
+    let work = move || {
+        let conn = opener.open(false)?;
+        conn.busy_timeout(patience).map_err(Error::internal)?;
+        conn.query_row(text, [], |row| row.get(1)).map_err(|e| fault::sqlite(&e, text).error)
+    };
+    let done = tokio::task::spawn_blocking(work).await.map_err(Error::internal).and_then(|done| done);
+    done.inspect_err(|e| {
+        tracing::warn!(error = %e, context = e.context(), "the database's log could not be copied into the database; it grows");
+    })
+    .ok()
 }

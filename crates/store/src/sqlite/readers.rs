@@ -72,6 +72,17 @@ impl Readers {
         Readers { pool: Arc::new(pool), slots: Arc::new(Semaphore::new(count)) }
     }
 
+    #[cfg(test)]
+    pub(super) fn knows_as_long(&self, text: &str) -> bool {
+        self.pool.long.knows(text)
+    }
+
+    /// The allowance of the connection that is used next.
+    #[cfg(test)]
+    pub(super) fn allowance(&self) -> Option<Arc<AtomicI64>> {
+        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).last().map(|reader| reader.allowance.clone())
+    }
+
     pub(super) async fn read(&self, sql: &Sql) -> Result<Vec<Vec<Value>>, Fault> {
         let slot = self.slots.clone().acquire_owned().await.map_err(Error::internal)?;
         let reader = self.pool.take()?;
