@@ -80,15 +80,14 @@ pub async fn supervise(frame: &Frame, up: &Up, region: &region::Region) -> Resul
         return Ok(());
     }
     let dir = frame.data.path("host");
-    let enrolled = dir.join("credential").exists();
-    let token = if enrolled { String::new() } else { crate::up::enrolment(region).await? };
+    let agents = region.agents.clone();
     let program = std::env::current_exe().context("our own program cannot be found")?;
     let mut words = vec!["--region".to_string(), format!("{}/compute", frame.front.local), "--bridge".to_string(), up.bridge.clone()];
     if let Some(ca) = &frame.front.ca {
         words.extend(["--ca".to_string(), ca.display().to_string()]);
     }
     frame.process.worker("host agent", move |stop| {
-        let (program, dir, words, token) = (program.clone(), dir.clone(), words.clone(), token.clone());
+        let (program, dir, words, agents) = (program.clone(), dir.clone(), words.clone(), agents.clone());
         async move {
             // An agent of an earlier life of ours goes on working; it is left alone until it ends, or we are told to.
             while let Some(pid) = Data::holder(&dir) {
@@ -97,6 +96,9 @@ pub async fn supervise(frame: &Frame, up: &Up, region: &region::Region) -> Resul
                     return Ok(());
                 }
             }
+            // Anew for each life: an earlier one may have used its token up and died before it wrote the credential down, or outlived it.
+            let enrolled = dir.join("credential").exists();
+            let token = if enrolled { String::new() } else { agents.new_token("default", 3600).await? };
             let mut child = tokio::process::Command::new(&program)
                 .arg("host")
                 .arg("--data")

@@ -48,8 +48,14 @@ impl Data {
     /// A secret of 64 hex digits, made at first use.
     pub fn secret(&self, name: &str) -> Result<String> {
         let path = self.path(name);
-        if let Ok(text) = fs::read_to_string(&path) {
-            return Ok(text.trim().to_string());
+        match fs::read_to_string(&path) {
+            Ok(text) if text.trim().is_empty() => bail!("{} is empty; bring it back from a backup", path.display()),
+            Ok(text) => return Ok(text.trim().to_string()),
+            // Only one that was never made is made: with another, nothing that the first one sealed can be opened again.
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("{} cannot be read; what it sealed cannot be opened without it", path.display()));
+            }
+            Err(_) => {}
         }
         let mut bytes = [0u8; 32];
         getrandom::fill(&mut bytes).context("the kernel gives no random bytes")?;
@@ -65,6 +71,8 @@ impl Data {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(temporary, path)?;
+        // The name must be as durable as what is sealed with the secret behind it.
+        fs::File::open(&self.dir)?.sync_all()?;
         Ok(())
     }
 }
@@ -76,4 +84,35 @@ pub fn default_dir() -> PathBuf {
     }
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
     home.join(".local/share/wolke")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let data = Data::open(dir.path()).expect("ours");
+        let first = data.secret("s").expect("made");
+        assert_eq!(data.secret("s").expect("there"), first);
+        // What cannot be read is not made anew: bytes that are no text, and nothing at all.
+        for damaged in [&b"\xff\xfe"[..], b""] {
+            fs::write(data.path("s"), damaged).expect("written");
+            assert!(data.secret("s").is_err());
+            assert_eq!(fs::read(data.path("s")).expect("there"), damaged);
+        }
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let data = Data::open(dir.path()).expect("ours");
+        assert_eq!(Data::holder(dir.path()), Some(std::process::id()));
+        let second = Data::open(dir.path()).err().expect("held").to_string();
+        assert!(second.contains("another wolke uses") && second.contains("--data"), "{second}");
+        drop(data);
+        assert_eq!(Data::holder(dir.path()), None);
+        Data::open(dir.path()).expect("free again");
+    }
 }

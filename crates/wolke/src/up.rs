@@ -101,8 +101,3 @@ fn remember(frame: &Frame, outcome: &keystone::Outcome) -> Result<()> {
     }
     Ok(())
 }
-
-/// A token for the agent on this machine, made in process.
-pub async fn enrolment(region: &region::Region) -> Result<String> {
-    Ok(region.agents.new_token("default", 3600).await?)
-}
