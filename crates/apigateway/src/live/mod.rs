@@ -1,0 +1,196 @@
+//! `GET /api/{ver}/live?resources=servers,disks`: one `text/event-stream` (WHATWG HTML §9.2) for each page, of changes the user may know of.
+//! An event names a row and never a field: the page asks for what it shows with its own rights.
+
+pub mod feed;
+mod hub;
+
+pub use hub::{Hub, follow};
+
+use crate::{Gateway, door::Visit, on, proxy};
+use base::{Ctx, Scope, err};
+use http::{Bytes, Reply, Request, Response, Router};
+use hub::{News, Position};
+use resource::Ask;
+use serde_json::json;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicUsize, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+/// A sign of life, for proxies and for pages; with it the session is looked at again.
+const BEAT: Duration = Duration::from_secs(20);
+/// Changes put into one piece.
+const PIECE: usize = 64;
+
+pub fn routes(router: Router, gateway: &Arc<Gateway>) -> Router {
+    router.get("/api/{ver}/live", on(gateway, |g, r| async move { open(g, r).await }))
+}
+
+/// A place among the open streams, given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One page.
+struct Page {
+    gateway: Arc<Gateway>,
+    session: String,
+    token: String,
+    ctx: Ctx,
+    /// Words of the resources; all when empty.
+    wanted: Vec<String>,
+    news: Receiver<Arc<News>>,
+    at: Position,
+    first: VecDeque<Bytes>,
+    _place: Place,
+}
+
+async fn open(gateway: Arc<Gateway>, request: Request) -> Reply {
+    proxy::version(&request)?;
+    let visit = gateway.enter(request).await?;
+    let place = Place(gateway.streams.clone());
+    if gateway.streams.fetch_add(1, Relaxed) >= gateway.options.live_streams {
+        return Err(err!(TooManyRequests, "{} pages follow changes already; this one asks again by itself", gateway.options.live_streams));
+    }
+    let Visit { session, mut ctx, request, claims } = visit;
+    // Policies speak of where the login came from, as in the services.
+    ctx.peer = claims.ip.or(ctx.peer);
+    let wanted: Vec<String> =
+        request.query.text("resources").unwrap_or_default().split(',').map(str::trim).filter(|w| !w.is_empty()).map(String::from).collect();
+    let since = request.header("last-event-id").or_else(|| request.query.text("last_event_id")).filter(|s| !s.is_empty());
+    let since = since.map(|s| position(s).unwrap_or_default());
+    let (news, at, missed) = gateway.hub.listen(since.as_ref());
+    let mut page =
+        Page { gateway, session: session.id, token: session.token, ctx, wanted, news, at, first: VecDeque::new(), _place: place };
+    // Proxies hold back the first bytes of an answer until there are some.
+    page.first.push_back(Bytes::from(format!("retry: 2000\nid: {}\n: open\n\n", text(&page.at))));
+    match missed {
+        None => page.first.push_back(reset(&page.at)),
+        Some(missed) => {
+            let lines: String = missed.iter().filter_map(|n| page.tell(n)).collect();
+            page.first.push_back(Bytes::from(lines));
+        }
+    }
+    request.lift_deadline();
+    let stream = futures_util::stream::unfold(Some(page), |page| async move {
+        let mut page = page?;
+        let piece = page.next().await?;
+        Some((Ok(piece), Some(page)))
+    });
+    let kind = http::HeaderValue::from_static("text/event-stream");
+    Ok(Response::stream(kind, None, stream).with_header("x-accel-buffering", "no").with_header("cache-control", "no-cache, no-transform"))
+}
+
+impl Page {
+    /// The next piece; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<Bytes> {
+        while let Some(piece) = self.first.pop_front() {
+            if !piece.is_empty() {
+                return Some(piece);
+            }
+        }
+        let draining = self.gateway.draining.clone();
+        loop {
+            let news = tokio::select! {
+                () = draining.wait() => return None,
+                () = tokio::time::sleep(BEAT) => {
+                    let stands = self.gateway.verifier.verify(&self.token).is_ok();
+                    let lives = self.gateway.sessions.lives(&self.session).await.unwrap_or(true);
+                    return (stands && lives).then(|| Bytes::from_static(b": beat\n\n"));
+                }
+                news = self.news.recv() => news,
+            };
+            let mut out = String::new();
+            let mut next = news;
+            for _ in 0..PIECE {
+                match next {
+                    Ok(news) if matches!(*news, News::Lost) => return Some(self.lost()),
+                    Ok(news) => out.extend(self.tell(&news)),
+                    Err(RecvError::Lagged(_)) => return Some(self.lost()),
+                    Err(RecvError::Closed) => return None,
+                }
+                match self.news.try_recv() {
+                    Ok(more) => next = Ok(more),
+                    Err(_) => break,
+                }
+            }
+            if !out.is_empty() {
+                return Some(Bytes::from(out));
+            }
+        }
+    }
+
+    /// Something was missed: the page asks for everything again, and goes on from here.
+    fn lost(&mut self) -> Bytes {
+        let (news, at, _) = self.gateway.hub.listen(None);
+        self.news = news;
+        self.at = at;
+        reset(&self.at)
+    }
+
+    /// A change as the page reads it, if it is wanted and the user may know of it.
+    fn tell(&mut self, news: &News) -> Option<String> {
+        let News::Change { service, line, module } = news else { return None };
+        self.at.insert((*service).to_string(), line.seq);
+        let own = format!("{}-{}", module.service, module.plural);
+        let word = if self.wanted.iter().any(|w| *w == own) { &own } else { &module.plural };
+        if !(self.wanted.is_empty() || self.wanted.contains(word)) || !may_know(&self.gateway, &self.ctx, module, line) {
+            return None;
+        }
+        let data = json!({"resource": word, "id": line.id, "kind": line.op, "project_id": line.project_id, "domain_id": line.domain_id});
+        Some(format!("id: {}\ndata: {data}\n\n", text(&self.at)))
+    }
+}
+
+fn reset(at: &Position) -> Bytes {
+    Bytes::from(format!("event: reset\nid: {}\ndata: {{}}\n\n", text(at)))
+}
+
+fn text(at: &Position) -> String {
+    at.iter().map(|(service, seq)| format!("{service}={seq}")).collect::<Vec<_>>().join(",")
+}
+
+fn position(text: &str) -> Option<Position> {
+    text.split(',').map(|part| part.split_once('=').and_then(|(s, n)| Some((s.to_string(), n.parse().ok()?)))).collect()
+}
+
+/// Whether the user could list the row. What only its fields could tell (tags, sharing) counts as no: pages look again now and then.
+fn may_know(gateway: &Gateway, ctx: &Ctx, module: &crate::catalog::Module, line: &feed::Line) -> bool {
+    let ask = Ask { service: &module.service, resource: &module.plural, action: "list", extra: &[] };
+    let caller = &ctx.caller;
+    let within = |scope: Scope| match scope {
+        Scope::None => false,
+        Scope::System => true,
+        // Whose it is, is not told; or it is nobody's.
+        _ if module.level == Scope::User => false,
+        _ if module.level == Scope::System => true,
+        Scope::Domain => !line.domain_id.is_empty() && line.domain_id == caller.project_domain_id,
+        _ => module.level == Scope::Project && !line.project_id.is_empty() && line.project_id == caller.project_id,
+    };
+    if within(gateway.gate.widest(caller, ctx.peer, &ask)) {
+        return true;
+    }
+    gateway.gate.conditional(caller, ctx.peer, &ask).iter().any(|c| {
+        let named = |ids: &Option<Vec<String>>, id: &str| ids.as_ref().is_none_or(|ids| ids.iter().any(|i| i == id));
+        c.tags.is_empty() && within(c.scope) && named(&c.projects, &line.project_id) && named(&c.domains, &line.domain_id)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_as_text() {
+        let at = Position::from([("compute".to_string(), 12), ("image".to_string(), 0)]);
+        assert_eq!(text(&at), "compute=12,image=0");
+        assert_eq!(position(&text(&at)), Some(at));
+        assert_eq!((position("nonsense"), position("a=b")), (None, None));
+    }
+}
