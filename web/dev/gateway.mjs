@@ -102,7 +102,7 @@ async function api(req, res, url) {
     const data = req.method === 'POST' ? JSON.parse((await body(req)) || '{}') : undefined
     if (path[1] === 'usages') return (({ status, data }) => reply(res, status, data.usage ?? data))(await ask(s, 'GET', `/compute/usages${url.search}`))
     if (path[1] === 'access') return (({ status, data }) => reply(res, status, data.access ?? data))(await ask(s, 'POST', `/identity/v3/access/${path[2]}`, data))
-    if (path[1] === 'schedulers') return (({ status, data }) => reply(res, status, data))(await ask(s, 'POST', `/scheduler/${path[2]}`, data))
+    if (path[1] === 'schedulers') return (({ status, data }) => reply(res, status, data))(await ask(s, 'POST', `/scheduler/scheduler/${path[2]}`, data))
     return reply(res, 404, { code: 404, class: 'NotFoundError', details: 'no such call' })
   }
   if (route === 'imageutils/upload') {

@@ -6,7 +6,14 @@ import * as infrastructure from './infrastructure'
 import * as operations from './operations'
 import type { Description } from './types'
 
-export const resources: Record<string, Description> = { ...compute, ...infrastructure, ...operations, ...access }
+// In the order of the menu.
+const all: Description[] = [
+  compute.servers, compute.images, compute.serverskus, compute.keypairs,
+  infrastructure.networks, infrastructure.wires, infrastructure.vpcs, compute.disks, infrastructure.storages, infrastructure.hosts, infrastructure.zones,
+  operations.tasks, operations.quotas, operations.events,
+  access.projects, access.users, access.groups, access.roles, access.policies, access.domains,
+]
+export const resources: Record<string, Description> = Object.fromEntries(all.map((d) => [d.plural, d]))
 export const GROUPS = ['compute', 'network', 'storage', 'infrastructure', 'operations', 'access'] as const
 
 for (const d of Object.values(resources)) {

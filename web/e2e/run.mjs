@@ -1,0 +1,329 @@
+// Drives the console against a live platform, as a user would, and fails when something is not as a user would expect.
+//   node e2e/run.mjs URL ADMIN-PASSWORD [DIRECTORY OF PICTURES]
+// Steps that need a guest (create, console, stop, resize, recycle bin) run when the platform has a host online; WOLKE_GUEST=1 insists on it,
+// and names by WOLKE_IMAGE a disk to upload and boot.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createHmac } from 'node:crypto'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { open, ready } from './browser.mjs'
+
+const [url, password, out = 'e2e/out'] = process.argv.slice(2)
+if (!url || !password) throw new Error('node e2e/run.mjs URL ADMIN-PASSWORD [DIRECTORY]')
+mkdirSync(out, { recursive: true })
+/** A loaded machine is slow; a wait that is too long costs nothing when all is well. */
+const PATIENCE = Number(process.env.WOLKE_PATIENCE ?? 120_000)
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const run = Date.now().toString(36)
+const browser = await open()
+const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, locale: 'en-GB', ignoreHTTPSErrors: true })
+context.setDefaultTimeout(PATIENCE)
+const page = await context.newPage()
+const complaints = []
+const listen = (p) => {
+  p.on('pageerror', (e) => complaints.push(`page: ${e.message}`))
+  p.on('console', (m) => /Content.Security.Policy|Refused to/.test(m.text()) && complaints.push(m.text()))
+}
+listen(page)
+
+const say = (condition, text) => {
+  if (!condition) throw new Error(text)
+}
+let at = ''
+async function step(name, work, p = page) {
+  at = name
+  const began = Date.now()
+  const said = await work(p)
+  await p.screenshot({ path: join(out, `${name.replace(/\W+/g, '-')}.png`) })
+  console.log(`${said === 'left out' ? 'left out' : 'ok'}  ${name}  ${((Date.now() - began) / 1000).toFixed(1)} s`)
+}
+const go = async (path, p = page) => (await p.goto(url + path), ready(p))
+/** The gateway asked as the page would ask it. */
+const api = (method, path, body, p = page) =>
+  p.evaluate(
+    async ([m, to, b]) => {
+      const answer = await fetch(`/api/v1/${to}`, { method: m, headers: { 'content-type': 'application/json' }, body: b ? JSON.stringify(b) : undefined })
+      const text = await answer.text()
+      return { status: answer.status, data: text ? JSON.parse(text) : null }
+    },
+    [method, path, body],
+  )
+const enter = async (p, user, secret) => {
+  await p.locator('#user').fill(user)
+  await p.locator('#password').fill(secret)
+  await p.locator('button[type=submit]').click()
+}
+const confirm = (p = page) => p.locator('[role=dialog] [data-confirm]').click()
+const pickAction = async (key, p = page) => {
+  const direct = p.locator(`.head [data-action="${key}"]`)
+  if (await direct.count()) return direct.click()
+  await p.locator('.head button[aria-haspopup=menu]').click()
+  await p.locator(`[role=menuitem][data-action="${key}"]`).click()
+}
+const status = (word, p = page) => p.locator(`.head [data-status="${word}"]`).waitFor()
+
+/** The code of the second factor that an authenticator would show (RFC 6238, SHA-1, 30 s, six digits). */
+function totp(secret, now = Date.now()) {
+  const bits = [...secret.replace(/=+$/, '')].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('')
+  const key = Buffer.from(bits.match(/.{8}/g).map((b) => parseInt(b, 2)))
+  const counter = Buffer.alloc(8)
+  counter.writeBigUInt64BE(BigInt(Math.floor(now / 30_000)))
+  const mac = createHmac('sha1', key).update(counter).digest()
+  return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0')
+}
+
+async function all() {
+  await step('a wrong password is refused in words', async () => {
+    await page.goto(`${url}/login`)
+    await enter(page, 'sysadmin', 'not the password')
+    await page.locator('[role=alert]').waitFor()
+  })
+  await step('log in', async () => {
+    await enter(page, 'sysadmin', password)
+    await page.locator('.shell').waitFor()
+    await ready(page)
+    const kept = await context.cookies()
+    say(!kept.some((c) => /token|session/i.test(c.name) && !c.httpOnly), 'a cookie that scripts can read holds the session')
+  })
+  await step('every page opens without an error', async () => {
+    for (const path of ['/servers', '/disks', '/images', '/networks', '/hosts', '/storages', '/serverskus', '/keypairs', '/projects', '/users', '/groups', '/roles', '/policies', '/domains', '/quotas', '/tasks', '/events', '/access', '/profile', '/licence', '/branding', '/servers/new', '/images/upload', '/zones', '/wires']) {
+      await go(path)
+      await page.locator('[data-total], .panel').first().waitFor()
+      const error = page.locator('.main .note.bad[role=alert]')
+      say(!(await error.count()), `${path}: ${await error.first().innerText().catch(() => '')}`)
+    }
+  })
+  await step('nothing of the main pages breaks the rules of accessibility', async () => {
+    for (const path of ['/', '/servers', '/servers/new', '/tasks', '/users']) {
+      await go(path)
+      await page.evaluate(axe)
+      const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] }))
+      say(!violations.length, `${path}: ${violations.map((v) => `${v.id} ${v.nodes[0].target}`).join('; ')}`)
+    }
+  })
+  await step('Chinese and back', async () => {
+    await go('/servers')
+    for (const [choice, word] of [['lang:zh-CN', '主机'], ['lang:en', 'Servers']]) {
+      await page.locator('.top button[aria-haspopup=menu]').last().click()
+      await page.locator(`[role=menuitem][data-action="${choice}"]`).click()
+      await page.locator('h1', { hasText: word }).waitFor()
+    }
+  })
+  await step('the palette finds a page by keyboard', async () => {
+    await page.keyboard.press('Control+k')
+    await page.locator('.palette input').fill('Key pairs')
+    await page.locator('.palette [role=option]').first().waitFor()
+    await page.keyboard.press('Enter')
+    await page.waitForURL(/\/keypairs/)
+  })
+  await step('create a key pair from its form', async () => {
+    await go('/keypairs?new=1')
+    await page.locator('[role=dialog] input[name=name]').fill(`key-${run}`)
+    await confirm()
+    await page.waitForURL(/\/keypairs\/.+/)
+    await page.locator('h1', { hasText: `key-${run}` }).waitFor()
+  })
+  await step('a hostile name is text', async () => {
+    const text = `<img src=x onerror="window.hit=1">${run}`
+    const made = await api('POST', 'projects', { name: `p-${run}`, description: text })
+    say(made.status < 300, `the project was not made: ${JSON.stringify(made.data)}`)
+    await go('/projects')
+    await page.locator('.search input').fill(`p-${run}`)
+    await page.locator(`[data-id="${made.data.id}"]`).waitFor()
+    await go(`/projects/${made.data.id}`)
+    say(!(await page.evaluate(() => window.hit)), 'a description was run')
+  })
+  await step('somebody else changes a row and the page shows it', async () => {
+    const row = (await api('GET', `projects?search=p-${run}&scope=system`)).data.data[0]
+    await go(`/projects?search=p-${run}`)
+    const live = (await page.locator('[data-link]').getAttribute('data-link')) === 'live'
+    const began = Date.now()
+    await api('PUT', `projects/${row.id}`, { displayname: `seen ${run}` })
+    await page.locator('.row', { hasText: `seen ${run}` }).waitFor()
+    console.log(`    ${live ? 'live' : 'polling'}, after ${Date.now() - began} ms`)
+  })
+  await step('the explainer says why', async () => {
+    await go('/access')
+    await page.locator('[data-ask]').click()
+    await page.locator('[data-answer].ok').waitFor()
+  })
+  await step('a viewer logs in, changes the password he was given, and sees no forbidden button', async () => {
+    const given = `Given-${run}-Pass!1`
+    const user = await api('POST', 'users', { name: `viewer-${run}`, password: given, allow_web_console: true, skip_password_complexity_check: false })
+    say(user.status < 300, `the user was not made: ${JSON.stringify(user.data)}`)
+    const project = (await api('GET', `projects?search=p-${run}&scope=system`)).data.data[0]
+    const role = (await api('GET', 'roles?search=project_viewer&scope=system')).data.data[0]
+    const joined = await api('POST', `projects/${project.id}/join`, { users: [user.data.id], roles: [role.id] })
+    say(joined.status < 300, `the user did not join: ${JSON.stringify(joined.data)}`)
+    const other = await browser.newContext({ viewport: { width: 1280, height: 720 }, locale: 'en-GB', ignoreHTTPSErrors: true })
+    other.setDefaultTimeout(PATIENCE)
+    const his = await other.newPage()
+    listen(his)
+    await his.goto(`${url}/login`)
+    await enter(his, `viewer-${run}`, given)
+    await his.locator('.shell, #fresh').first().waitFor()
+    if (await his.locator('#fresh').count()) {
+      await his.locator('#fresh').fill(`Own-${run}-Pass!2`)
+      await his.locator('#again').fill(`Own-${run}-Pass!2`)
+      await his.locator('button[type=submit]').click()
+      await his.locator('.shell').waitFor()
+    } else console.log('    the platform did not ask for another password')
+    await go('/servers', his)
+    say(!(await his.locator('[data-create]').count()), 'a viewer is offered to create servers')
+    await his.screenshot({ path: join(out, 'a-viewer.png') })
+    await other.close()
+  })
+  await step('the second factor is set up and asked for', async () => {
+    const asked = (await api('GET', 'auth/user')).data.data.system_totp_on
+    if (!asked) return 'left out'
+    const secret = `Second-${run}-Pass!1`
+    const user = await api('POST', 'users', { name: `factor-${run}`, password: secret, allow_web_console: true, enable_mfa: true })
+    say(user.status < 300, 'the user was not made')
+    const project = (await api('GET', `projects?search=p-${run}&scope=system`)).data.data[0]
+    const role = (await api('GET', 'roles?search=project_viewer&scope=system')).data.data[0]
+    await api('POST', `projects/${project.id}/join`, { users: [user.data.id], roles: [role.id] })
+    const other = await browser.newContext({ ignoreHTTPSErrors: true, locale: 'en-GB' })
+    other.setDefaultTimeout(PATIENCE)
+    const his = await other.newPage()
+    listen(his)
+    await his.goto(`${url}/login`)
+    await enter(his, `factor-${run}`, secret)
+    await his.locator('#q0, canvas').first().waitFor()
+    if (await his.locator('#q0').count()) {
+      for (const i of [0, 1, 2]) await his.locator(`#q${i}`).fill(`answer ${i}`)
+      await his.locator('button[type=submit]').click()
+    }
+    await his.locator('canvas').waitFor()
+    await his.waitForFunction(() => document.querySelector('canvas').width > 100)
+    await his.screenshot({ path: join(out, 'second-factor.png') })
+    // What the picture says is read by a decoder when there is one; the code is made from it.
+    const read = process.env.WOLKE_QR ? (await import(process.env.WOLKE_QR)).default : null
+    if (read) {
+      const uri = new URL(await read(await his.locator('canvas').screenshot()))
+      await his.locator('#code').fill(totp(uri.searchParams.get('secret')))
+      await his.locator('button[type=submit]').click()
+      await his.locator('.shell, #fresh').first().waitFor()
+    }
+    await other.close()
+  })
+
+  const online = (await api('GET', 'hosts?host_status=online&enabled=true&limit=1&scope=system')).data.total > 0
+  if (!online && process.env.WOLKE_GUEST) throw new Error('no host is online')
+  const file = process.env.WOLKE_IMAGE ?? join(out, 'blank.img')
+  if (!process.env.WOLKE_IMAGE) writeFileSync(file, Buffer.concat([Buffer.from('MBR\n'), Buffer.alloc(4 << 20)]))
+  await step('upload an image and watch it become ready', async () => {
+    await go('/images/upload')
+    await page.locator('input[type=file]').setInputFiles(file)
+    await page.locator('#u-name').fill(`image-${run}`)
+    if (!process.env.WOLKE_IMAGE) await page.locator('#u-format').selectOption('raw')
+    await page.locator('form button[type=submit]').click()
+    await page.waitForURL(/\/images\/[^u]/)
+    await status('active')
+  })
+  if (!online) return console.log('left out  what needs a host: none is online')
+
+  await step('the wizard explains a server nobody can take', async () => {
+    await go('/servers/new')
+    await page.locator('[data-custom]').click()
+    await page.locator('#w-cpu').fill('128')
+    await page.locator('#w-memory').fill('512 TiB')
+    await page.locator('[data-forecast] .note.bad').waitFor()
+    say((await page.locator('[data-send]').count()) === 0 || (await page.locator('aside button[type=submit]').getAttribute('aria-disabled')) === 'true', 'the button can be pressed')
+  })
+  await step('create a server through the wizard and watch its plan', async () => {
+    const image = (await api('GET', `images?search=image-${run}`)).data.data[0].id
+    await go(`/servers/new?image=${image}`)
+    await page.locator('#w-name').fill(`web-${run}`)
+    await page.locator('[data-custom]').click()
+    await page.locator('#w-memory').fill('256 MiB')
+    await page.locator('#w-root').fill('1 GiB')
+    await page.locator('[data-forecast] .note.ok').waitFor()
+    await page.locator('aside button[type=submit]').click()
+    await page.waitForURL(/\/servers\/[\w-]+\/tasks/)
+    await page.locator('.row a').first().click()
+    await page.locator('.steps [data-step=done]').first().waitFor()
+    await page.locator('.head [data-status="complete"]').waitFor()
+  })
+  const server = (await api('GET', `servers?search=web-${run}`)).data.data[0].id
+  await step('the server runs', async () => (await go(`/servers/${server}`), status('running')))
+  await step('a deletion of what runs says why not', async () => {
+    await page.locator('.head button[aria-haspopup=menu]').click()
+    say((await page.locator('[role=menuitem][data-action="delete"] .why').innerText()).length > 5, 'no reason is given')
+    await page.keyboard.press('Escape')
+  })
+  await step('the screen of the server', async () => {
+    await go(`/servers/${server}/console`)
+    await page.locator('[data-console-state=open], .note.bad[role=alert]').first().waitFor()
+    if (!(await page.locator('[data-console-state=open]').count())) {
+      if (process.env.WOLKE_GUEST) throw new Error(await page.locator('.note.bad[role=alert]').first().innerText())
+      return 'left out'
+    }
+    const canvas = page.locator('.screen canvas')
+    await canvas.waitFor()
+    const picture = () => canvas.evaluate((c) => c.toDataURL())
+    const before = await picture()
+    await canvas.click()
+    await page.waitForFunction(([old]) => document.querySelector('.screen canvas').toDataURL() !== old || (document.querySelector('.screen canvas').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', code: 'Enter', bubbles: true })), false), [before], { polling: 500 })
+  })
+  await step('the serial line of the server', async () => {
+    await page.locator('[data-console=serial]').click()
+    await page.locator('[data-console-state=open], .note.bad[role=alert]').first().waitFor()
+    if (!(await page.locator('[data-console-state=open]').count())) {
+      if (process.env.WOLKE_GUEST) throw new Error(await page.locator('.note.bad[role=alert]').first().innerText())
+      return 'left out'
+    }
+    await page.locator('.xterm-helper-textarea').focus()
+    await page.keyboard.press('Enter')
+    if (process.env.WOLKE_GUEST) await page.waitForFunction(() => /\w/.test(document.querySelector('.xterm-rows')?.textContent ?? ''))
+  })
+  await step('stop it', async () => {
+    await go(`/servers/${server}`)
+    await pickAction('stop')
+    await page.locator('[role=dialog] input[name=is_force]').check()
+    await confirm()
+    await status('ready')
+  })
+  await step('resize it', async () => {
+    await pickAction('change-config')
+    await page.locator('[role=dialog] input[name=vmem_size]').fill('512 MiB')
+    await confirm()
+    await page.locator('.facts dd', { hasText: '512 MiB' }).waitFor()
+  })
+  await step('delete it, after reading what goes with it', async () => {
+    await pickAction('delete')
+    await page.locator('[role=dialog] .note.warn').waitFor()
+    await page.screenshot({ path: join(out, 'blast-radius.png') })
+    await confirm()
+    await page.locator('.note.warn').first().waitFor()
+  })
+  await step('bring it back from the recycle bin', async () => {
+    await go('/servers?bin=1')
+    await page.locator(`[data-id="${server}"] input[type=checkbox]`).check()
+    await page.locator('[data-bulk="cancel-delete"]').click()
+    await go(`/servers?search=web-${run}`)
+    await page.locator(`[data-id="${server}"]`).waitFor()
+  })
+  await step('delete it for ever', async () => {
+    await go(`/servers/${server}`)
+    await status('ready')
+    await pickAction('delete')
+    await confirm()
+    await page.locator('.head [data-action="cancel-delete"]').waitFor()
+    await pickAction('destroy')
+    await confirm()
+    await page.waitForURL(/\/servers$/)
+  })
+}
+
+try {
+  await all()
+  at = 'afterwards'
+  say(!complaints.length, complaints.join('\n'))
+  console.log('the console works')
+} catch (error) {
+  await page.screenshot({ path: join(out, 'failed.png') }).catch(() => undefined)
+  console.error(`FAILED  ${at}\n${error.message}\n${complaints.join('\n')}`)
+  process.exitCode = 1
+} finally {
+  await browser.close()
+}
