@@ -66,6 +66,8 @@ pub struct Config {
     pub trusted_gateways: Vec<ipnet::IpNet>,
     /// Most users, groups, projects, roles and policies of a domain, each, where no quota is set; -1 for any number.
     pub default_quota: i64,
+    /// Lets identity providers be asked over plain HTTP on this machine itself; https everywhere else, always.
+    pub sso_http_on_loopback: bool,
     /// Days that records of changes and logins are kept; 0 for ever.
     pub event_retention_days: i64,
     /// Splits the administrator of the platform into those of operations, security and audit; nobody is two of them, and nobody works as the one.
@@ -129,6 +131,7 @@ impl Default for Config {
             default_user_language: "zh-CN".into(),
             trusted_gateways: ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok()).collect(),
             default_quota: 500,
+            sso_http_on_loopback: false,
             event_retention_days: 180,
             three_administrators: false,
             no_policy_violation_check: false,

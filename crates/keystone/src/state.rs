@@ -1,6 +1,9 @@
 //! What every part of the service shares.
 
-use crate::{config::Config, counters::Counters, directory::Directory, keys::Keys, login::Throttle, passwords::Hashed, rules::Rules};
+use crate::{
+    config::Config, counters::Counters, directory::Directory, keys::Keys, login::Throttle, passwords::Hashed, provider::web::Sites,
+    rules::Rules,
+};
 use api_identity::CatalogService;
 use arc_swap::ArcSwap;
 use auth::Seal;
@@ -30,6 +33,8 @@ pub struct State {
     /// Places for password work.
     pub hashing: Semaphore,
     pub hashed: Hashed,
+    /// Authorities of single sign-on, as they are reached.
+    pub sites: Sites,
     /// How fast addresses may fail.
     pub throttle: Throttle,
     /// How far the change feed has been followed; held while following.
@@ -56,6 +61,7 @@ impl State {
             verifier: Arc::new(Verifier::new(auth::KeyRing::new(), REMEMBERED, clock.clone())),
             hashing: Semaphore::new(cores),
             hashed: Hashed::default(),
+            sites: Sites::default(),
             throttle: Throttle::default(),
             followed: Mutex::default(),
             cursor: AtomicI64::new(-1),

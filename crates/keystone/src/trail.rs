@@ -107,6 +107,12 @@ pub async fn logout(tx: &mut store::Tx, ctx: &Ctx, caller: &Caller) -> Result<()
     audit(tx, ctx, &row, "logout", String::new()).await
 }
 
+/// Writes down that an identity provider ended a login of its own.
+pub async fn ended(tx: &mut store::Tx, ctx: &Ctx, provider: &Row, subject: &str, session: &str) -> Result<()> {
+    let short = |text: &str| text.chars().take(LONGEST).collect::<String>();
+    audit(tx, ctx, provider, "sso_logout", json!({"subject": short(subject), "session": short(session)}).to_string()).await
+}
+
 /// Records looked at in one go of [`trim`].
 const BATCH: i64 = 10_000;
 

@@ -148,7 +148,7 @@ impl ProviderHooks {
         match sso::driver(driver) {
             None => probe(config::Ldap::read(template, all)?, template).await,
             Some(driver) => {
-                let (keys, mapping) = sso::read(driver, template, all)?;
+                let (keys, mapping) = sso::read(&self.state, driver, template, all)?;
                 self.demand_defaults(&mapping).await?;
                 driver.probe(&self.state, template, &keys).await
             }
@@ -260,7 +260,7 @@ impl ProviderHooks {
         if !redirect_uri.starts_with("https://") && !redirect_uri.starts_with("http://") {
             return Err(err!(InputParameter, "redirect_uri must be an http or https address"));
         }
-        let uri = driver.begin(&self.state, &provider, &sso::Begin { redirect_uri, state: text("state") }).await?;
+        let uri = driver.begin(&self.state, &provider, &sso::Begin { redirect_uri, state: text("state"), bound: false }).await?;
         Ok(Reply::Value(json!({"uri": uri, "driver": driver.name()})))
     }
 
@@ -308,7 +308,7 @@ impl ProviderHooks {
     /// Whether a provider of single sign-on says itself which domains its users are of.
     fn names_domains(&self, row: &Row) -> Result<bool> {
         let Some(driver) = sso::driver(row.text("driver")) else { return Ok(false) };
-        let (_, mapping) = sso::read(driver, row.text("template"), &login::stored(&self.state, row)?)?;
+        let (_, mapping) = sso::read(&self.state, driver, row.text("template"), &login::stored(&self.state, row)?)?;
         Ok(!mapping.domain_id_attribute.is_empty() || !mapping.domain_name_attribute.is_empty())
     }
 }

@@ -21,6 +21,8 @@ pub fn kind(state: &Arc<State>) -> Kind {
         .action(JOIN, |h, op, row, body| Box::pin(h.join(op, row, body)))
         .action(LEAVE, |h, op, row, body| Box::pin(h.leave(op, row, body)))
         .action(PASSWORD, |h, op, row, body| Box::pin(h.password(op, row, body)))
+        .action(LINK_IDP, |h, op, row, body| Box::pin(h.link(op, row, body, true)))
+        .action(UNLINK_IDP, |h, op, row, body| Box::pin(h.link(op, row, body, false)))
         .action(RESET_CREDENTIALS, |h, op, row, body| Box::pin(h.reset_credentials(op, row, body)))
         .done()
 }
@@ -28,6 +30,8 @@ pub fn kind(state: &Arc<State>) -> Kind {
 const EXTRAS: &[Extra] = &[
     Extra::create("password", Cell::Text, "Password; without one the user cannot log in with any.").and_update().secret(),
     Extra::create("skip_password_complexity_check", Cell::Bool, "Take any password; the user is asked to change it.").and_update(),
+    Extra::create("idp_id", Cell::Text, "Identity provider of single sign-on the user is linked to, by id or name."),
+    Extra::create("idp_entity_id", Cell::Text, "The provider's identifier of the user."),
     super::DOMAIN,
 ];
 const JOIN: ActionFact = ActionFact {
@@ -50,6 +54,27 @@ const PASSWORD: ActionFact = ActionFact {
     inputs: &[
         Input { name: "password", kind: Cell::Text, required: true, doc: "The new password." },
         Input { name: "original_password", kind: Cell::Text, required: true, doc: "The old one." },
+    ],
+};
+const LINK_IDP: ActionFact = ActionFact {
+    name: "link-idp",
+    doc: "Let somebody an identity provider knows log in as this user.",
+    inputs: &[
+        Input { name: "idp_id", kind: Cell::Text, required: true, doc: "Identity provider of single sign-on, by id or name." },
+        Input { name: "idp_entity_id", kind: Cell::Text, required: true, doc: "The provider's identifier of the user." },
+    ],
+};
+const UNLINK_IDP: ActionFact = ActionFact {
+    name: "unlink-idp",
+    doc: "Take that back; the user's tokens are void.",
+    inputs: &[
+        Input { name: "idp_id", kind: Cell::Text, required: true, doc: "Identity provider of single sign-on, by id or name." },
+        Input {
+            name: "idp_entity_id",
+            kind: Cell::Text,
+            required: false,
+            doc: "The provider's identifier of the user; all of that provider when left out.",
+        },
     ],
 };
 const RESET_CREDENTIALS: ActionFact = ActionFact {
@@ -140,6 +165,30 @@ impl UserHooks {
         Ok(Reply::Value(Json::Object(Map::new())))
     }
 
+    async fn link(&self, op: &Op<'_>, row: Row, body: Map, link: bool) -> Result<Reply> {
+        // Whoever links himself to somebody's account at a provider lets that somebody in: and providers are the platform's.
+        let rights = op.engine.widest(op.ctx, op.kind, "perform", &[if link { "link-idp" } else { "unlink-idp" }]);
+        if rights < Scope::System {
+            return Err(err!(Forbidden, "only an administrator of the platform links users to identity providers"));
+        }
+        let provider = op.engine.resolve(op.ctx, "identity_provider", &required(&body, "idp_id")?).await?;
+        let subject = resource::text(&body, &["idp_entity_id"]).unwrap_or_default();
+        let (row, from, subject) = (&row, &provider, &subject);
+        self.state
+            .db
+            .tx(|tx| {
+                work(async move {
+                    if link {
+                        provider::link::link(tx, op.ctx, row, from, subject).await
+                    } else {
+                        provider::link::unlink(tx, op.ctx, row, from, subject).await
+                    }
+                })
+            })
+            .await?;
+        Ok(Reply::Object)
+    }
+
     async fn reset_credentials(&self, op: &Op<'_>, row: Row, body: Map) -> Result<Reply> {
         let kind = required(&body, "type")?;
         let cond = Cond::eq("owner_id", row.id()).and(Cond::eq("type", kind)).and(alive());
@@ -185,6 +234,9 @@ impl Hooks for UserHooks {
             if row.flag("is_system_account") && op.engine.widest(op.ctx, op.kind, "create", &[]) < Scope::System {
                 return Err(err!(Forbidden, "only an administrator of the platform makes system accounts"));
             }
+            if body.get("idp_id").is_some_and(|id| !id.is_null()) && op.engine.widest(op.ctx, op.kind, "create", &[]) < Scope::System {
+                return Err(err!(Forbidden, "only an administrator of the platform links users to identity providers"));
+            }
             if body.get("lang").is_none() {
                 row.set("lang", self.state.config.default_user_language.as_str());
             }
@@ -198,8 +250,14 @@ impl Hooks for UserHooks {
         })
     }
 
-    fn created<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, _body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { crate::quota::demand(&self.state, tx, row).await })
+    fn created<'a>(&'a self, op: &'a Op<'a>, tx: &'a mut Tx, body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if let Some(which) = resource::text(body, &["idp_id"]) {
+                let subject = resource::text(body, &["idp_entity_id"]).unwrap_or_default();
+                provider::link::at_creation(tx, op.ctx, row, &which, &subject).await?;
+            }
+            crate::quota::demand(&self.state, tx, row).await
+        })
     }
 
     fn update<'a>(&'a self, op: &'a Op<'a>, old: &'a Row, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {

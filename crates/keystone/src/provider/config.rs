@@ -174,6 +174,18 @@ pub fn is_sensitive(key: &str) -> bool {
     ["password", "secret", "token", "private_key"].iter().any(|word| key.contains(word))
 }
 
+/// Keys of a driver as its struct. What serde says may quote a value, and one of them is a secret: only the place is told.
+pub fn read_keys<T: serde::de::DeserializeOwned>(driver: &str, all: &Map) -> Result<T> {
+    for key in all.keys() {
+        let alone: Map = [(key.clone(), all[key].clone())].into_iter().collect();
+        if serde_json::from_value::<T>(Json::Object(alone)).is_err() {
+            return Err(err!(InputParameter, "config.{}.{} is no key of this driver, or its value is of another kind", driver, key));
+        }
+    }
+    serde_json::from_value(Json::Object(all.clone()))
+        .map_err(|_| err!(InputParameter, "{}: expected {}, got {}", format!("config.{driver}"), "an object", "something else"))
+}
+
 impl Ldap {
     /// From what is stored and the presets of the template; says which key is wrong.
     pub fn read(template: &str, stored: &Map) -> Result<Ldap> {
@@ -182,15 +194,7 @@ impl Ldap {
             _ => Map::new(),
         };
         all.extend(stored.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())));
-        // What serde says may quote a value, and one of them is a password: only the place is told.
-        for key in all.keys() {
-            let alone: Map = [(key.clone(), all[key].clone())].into_iter().collect();
-            if serde_json::from_value::<Ldap>(Json::Object(alone)).is_err() {
-                return Err(err!(InputParameter, "config.ldap.{} is no key of this driver, or its value is of another kind", key));
-            }
-        }
-        let config: Ldap = serde_json::from_value(Json::Object(all))
-            .map_err(|_| err!(InputParameter, "{}: expected {}, got {}", "config.ldap", "an object", "something else"))?;
+        let config: Ldap = read_keys("ldap", &all)?;
         config.check(template)?;
         Ok(config)
     }

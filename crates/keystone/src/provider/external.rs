@@ -176,7 +176,7 @@ async fn refresh(tx: &mut Tx, ctx: &Ctx, old: Row, person: &Person) -> Result<Ro
 }
 
 async fn newcomer(state: &State, tx: &mut Tx, ctx: &Ctx, provider: &Row, person: &Person, id: &str, old: Option<Row>) -> Result<Row> {
-    let domain = home(state, tx, ctx, provider, person).await?;
+    let domain = home(tx, ctx, provider, person).await?;
     let name = if person.name.is_empty() { &person.subject } else { &person.name };
     let taken = Cond::eq("name", name.as_str()).and(Cond::eq("domain_id", domain.as_str())).and(Cond::eq("deleted", false));
     if tx.exists("users", taken).await? {
@@ -228,7 +228,7 @@ async fn told_new(tx: &mut Tx, ctx: &Ctx, row: &Row) -> Result<()> {
 }
 
 /// The domain a new user comes into: the provider's, or the one the provider names.
-async fn home(state: &State, tx: &mut Tx, ctx: &Ctx, provider: &Row, person: &Person) -> Result<String> {
+async fn home(tx: &mut Tx, ctx: &Ctx, provider: &Row, person: &Person) -> Result<String> {
     let target = provider.text("target_domain_id");
     if !target.is_empty() {
         return Ok(target.to_string());
@@ -262,7 +262,6 @@ async fn home(state: &State, tx: &mut Tx, ctx: &Ctx, provider: &Row, person: &Pe
     tx.try_insert(&new_link(provider, DOMAIN, local_id, &id, now).to_row()).await?;
     audit(tx, ctx, &row, "create", String::new()).await?;
     tx.emit(grants::change("domain", &id, ChangeOp::Create, "")).await?;
-    let _known_later = state;
     Ok(id)
 }
 

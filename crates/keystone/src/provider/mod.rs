@@ -14,17 +14,17 @@ pub(crate) mod apply;
 pub(crate) mod config;
 pub(crate) mod dn;
 pub(crate) mod entries;
-#[allow(dead_code, reason = "the drivers that end sessions come next")]
 pub(crate) mod external;
+pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod mapping;
-#[allow(dead_code, reason = "the drivers that remember come next")]
+pub(crate) mod oidc;
 pub(crate) mod pending;
 pub(crate) mod plan;
 pub(crate) mod report;
-#[allow(dead_code, reason = "the first driver comes next")]
 pub(crate) mod sso;
 pub(crate) mod sync;
+pub(crate) mod web;
 pub(crate) mod wire;
 
 use ring::digest::{Context, SHA256};

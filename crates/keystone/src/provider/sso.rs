@@ -21,7 +21,7 @@ pub trait Driver: Send + Sync {
     fn presets(&self, template: &str) -> Json;
 
     /// Looks over the driver's own keys, presets applied and those of the mapping taken out; says which one is wrong. Asks nobody.
-    fn check(&self, template: &str, keys: &Map) -> Result<()>;
+    fn check(&self, state: &State, template: &str, keys: &Map) -> Result<()>;
 
     /// Asks the authority whether it is there, before a configuration is kept.
     fn probe<'a>(&'a self, state: &'a State, template: &'a str, keys: &'a Map) -> BoxFuture<'a, Result<()>>;
@@ -48,10 +48,12 @@ pub struct Begin {
     pub redirect_uri: String,
     /// What it is to bring back, word for word; a new one is made when it is empty.
     pub state: String,
+    /// Whether the state is sent along with what the browser brings, although its maker is somebody else.
+    pub bound: bool,
 }
 
 /// The drivers there are.
-static DRIVERS: [&dyn Driver; 0] = [];
+static DRIVERS: [&dyn Driver; 1] = [&super::oidc::OpenId];
 
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {
     DRIVERS.iter().find(|d| d.name() == name).copied()
@@ -68,14 +70,14 @@ pub fn words() -> (Vec<&'static str>, Vec<&'static str>) {
 }
 
 /// Presets, then what is stored; the mapping apart from the driver's keys, both looked over.
-pub fn read(driver: &dyn Driver, template: &str, stored: &Map) -> Result<(Map, Mapping)> {
+pub fn read(state: &State, driver: &dyn Driver, template: &str, stored: &Map) -> Result<(Map, Mapping)> {
     let mut all = match driver.presets(template) {
         Json::Object(map) => map,
         _ => Map::new(),
     };
     all.extend(stored.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())));
     let mapping = Mapping::take(&mut all)?;
-    driver.check(template, &all)?;
+    driver.check(state, template, &all)?;
     Ok((all, mapping))
 }
 
@@ -83,7 +85,7 @@ pub fn read(driver: &dyn Driver, template: &str, stored: &Map) -> Result<(Map, M
 pub fn open(state: &State, row: Row) -> Result<(&'static dyn Driver, Provider)> {
     let driver = driver(row.text("driver"))
         .ok_or_else(|| err!(UnsupportedOperation, "the identity provider {} has no login page of its own", row.name()))?;
-    let (keys, mapping) = read(driver, row.text("template"), &super::login::stored(state, &row)?)?;
+    let (keys, mapping) = read(state, driver, row.text("template"), &super::login::stored(state, &row)?)?;
     Ok((driver, Provider { row, keys, mapping }))
 }
 

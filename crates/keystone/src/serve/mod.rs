@@ -7,12 +7,14 @@ mod bounds;
 mod contexts;
 mod directory;
 mod discovery;
+mod door;
 mod ec2;
 mod events;
 mod openstack;
 mod quotas;
 mod role_assignments;
 mod second_factor;
+mod sso;
 mod tokens;
 
 use crate::state::State;
@@ -80,6 +82,8 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
     let router = ec2::routes(router, desk);
     let router = openstack::routes(router, desk);
     let router = second_factor::routes(router, desk);
+    let router = sso::routes(router, desk);
+    let router = door::routes(router, desk);
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     router.any(&methods, "/v3/{*path}", on(desk, |desk, visit| async move { resources(&desk, visit).await }))
 }
