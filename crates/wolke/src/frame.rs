@@ -6,7 +6,7 @@ use api_identity::Secret;
 use auth::{Guard, Verifier};
 use base::{Caller, Clock};
 use glance::Glance;
-use http::{App, HeaderMap, Limits, Router, Server};
+use http::{App, HeaderMap, Limits, Router, Server, Trust};
 use resource::{Gate, Owners};
 use service::Process;
 use std::{sync::Arc, time::Duration};
@@ -67,11 +67,7 @@ impl Frame {
         }
         let keystone = keystone::build(config, self.database("identity").await?, self.clock.clone()).await?;
         keystone.work(&self.process);
-        let trust = match &self.front.ca {
-            Some(pem) => http::Trust::SystemAnd(std::fs::read_to_string(pem)?),
-            None => http::Trust::System,
-        };
-        let client = http::Client::new(http::ClientOptions { trust, retries: 0, ..http::ClientOptions::default() })?;
+        let client = http::Client::new(http::ClientOptions { trust: self.trust()?, retries: 0, ..http::ClientOptions::default() })?;
         keystone.count_resources(client, &self.process);
         Ok(keystone)
     }
@@ -123,6 +119,14 @@ impl Frame {
         Ok(region::Region::build(parts).await?)
     }
 
+    /// Whose certificates this process believes of the services of its own address.
+    pub fn trust(&self) -> Result<Trust> {
+        Ok(match &self.front.ca {
+            Some(pem) => Trust::SystemAnd(std::fs::read_to_string(pem)?),
+            None => Trust::System,
+        })
+    }
+
     /// Begins to listen for services, each under its prefix, `/` for one that is alone. What the process says of itself comes to the root.
     /// Tokens of application credentials are held to their rules here, for all services alike.
     pub async fn listen(&self, mut services: Vec<(&str, &str, Router)>, verifier: Arc<Verifier>) -> Result<Server> {
@@ -161,6 +165,7 @@ pub fn catalogue(url: &str) -> Vec<keystone::ServiceEntry> {
         entry("region2", "compute_v2", "/compute"),
         entry("glance", "image", "/image/v1"),
         entry("scheduler", "scheduler", "/scheduler"),
+        entry("apigateway", apigateway::SERVICE, ""),
     ]
 }
 

@@ -1,11 +1,13 @@
 //! The `wolke` program: the platform, one service of it, the host agent, and the command line.
 
 mod agent;
+mod console;
 mod data;
 mod down;
 mod frame;
 mod front;
 mod images;
+mod paper;
 mod services;
 mod settings;
 mod up;
@@ -27,7 +29,8 @@ fn whole() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(up)
-        .subcommand(down);
+        .subcommand(down)
+        .subcommands(paper::commands());
     let mut servers: Vec<Command> = services::commands().collect();
     servers.push(agent::Host::augment_args(Command::new("host").about("Run the host agent.")));
     let mut wolke = wolke;
@@ -54,6 +57,15 @@ fn serves(name: &str, inner: &ArgMatches) -> bool {
 fn main() -> ExitCode {
     let matches = whole().get_matches();
     let Some((name, inner)) = matches.subcommand() else { return ExitCode::FAILURE };
+    if matches!(name, "license" | "web") {
+        return match paper::run(name, inner) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => {
+                eprintln!("wolke: {e:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {

@@ -17,11 +17,12 @@ use scheduler::Scheduler;
 use std::{sync::Arc, time::Duration};
 
 /// Name, usual port, and what it is.
-pub const SERVICES: [(&str, u16, &str); 4] = [
+pub const SERVICES: [(&str, u16, &str); 5] = [
     ("keystone", 30500, "Run the identity service."),
     ("region", 30888, "Run the controller of compute, network and storage."),
     ("glance", 30292, "Run the image service."),
     ("scheduler", 30887, "Run the placement service: answers about where servers would go."),
+    ("apigateway", 30300, "Run the web console and its gateway."),
 ];
 
 pub fn commands() -> impl Iterator<Item = Command> {
@@ -38,6 +39,7 @@ pub async fn run(name: &str, matches: &ArgMatches) -> Result<()> {
         "keystone" => keystone(frame).await,
         "region" => region(frame).await,
         "glance" => glance(frame).await,
+        "apigateway" => apigateway(frame).await,
         _ => scheduler(frame).await,
     }
 }
@@ -59,14 +61,17 @@ async fn keystone(frame: Frame) -> Result<()> {
         // Not a log line: logs are kept, this is told once.
         println!("administrator: sysadmin\npassword:      {}", password.expose());
     }
-    let server = frame.listen(vec![("/", "identity", keystone.router)], keystone.verifier).await?;
+    let changes = apigateway::changes("/v3", keystone.engine.db.clone(), keystone.verifier.clone(), keystone.gate.clone());
+    let server = frame.listen(vec![("/", "identity", keystone.router.merge(changes))], keystone.verifier).await?;
     frame.run(server).await
 }
 
 async fn glance(frame: Frame) -> Result<()> {
     let (remote, _) = identity(&frame.settings, &frame).await?;
     let glance = frame.glance(Arc::new(remote.gate()), Arc::new(RemoteOwners(remote.clone()))).await?;
-    let server = frame.listen(vec![("/", "image", glance.router(identify(remote.verifier.clone())))], remote.verifier.clone()).await?;
+    let changes = apigateway::changes("/v1", glance.engine().db.clone(), remote.verifier.clone(), Arc::new(remote.gate()));
+    let router = glance.router(identify(remote.verifier.clone())).merge(changes);
+    let server = frame.listen(vec![("/", "image", router)], remote.verifier.clone()).await?;
     frame.run(server).await
 }
 
@@ -76,7 +81,20 @@ async fn region(frame: Frame) -> Result<()> {
     let node = format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
     let region = frame.region(Arc::new(remote.gate()), Arc::new(RemoteOwners(remote.clone())), images, &node, &frame.front.own).await?;
     region.start(&frame.process);
-    let server = frame.listen(vec![("/", "compute", region.router(identify(remote.verifier.clone())))], remote.verifier.clone()).await?;
+    let changes = apigateway::changes("", region.engine.db.clone(), remote.verifier.clone(), Arc::new(remote.gate()));
+    let router = region.router(identify(remote.verifier.clone())).merge(changes);
+    let server = frame.listen(vec![("/", "compute", router)], remote.verifier.clone()).await?;
+    frame.run(server).await
+}
+
+async fn apigateway(frame: Frame) -> Result<()> {
+    let (remote, _) = identity(&frame.settings, &frame).await?;
+    let gate = Arc::new(remote.gate());
+    let url = frame.settings.identity.url.clone();
+    let gateway =
+        crate::console::build(&frame, remote.verifier.clone(), gate, account(&frame.settings, &frame)?.0, &url, trust(&frame.settings)?)
+            .await?;
+    let server = frame.listen(vec![("/", "apigateway", gateway.router())], remote.verifier.clone()).await?;
     frame.run(server).await
 }
 
@@ -95,23 +113,27 @@ async fn scheduler(frame: Frame) -> Result<()> {
     frame.run(server).await
 }
 
-/// Rights, projects and keys of the identity service, and the client that asks it. Waits for the service: processes of an installation start
-/// in any order.
-async fn identity(settings: &Settings, frame: &Frame) -> Result<(Arc<Remote>, Client)> {
+/// Whose certificates are believed of the identity service.
+fn trust(settings: &Settings) -> Result<Trust> {
+    let told = &settings.identity;
+    Ok(match told.ca.as_os_str().is_empty() {
+        true => Trust::System,
+        false => match std::fs::read_to_string(&told.ca) {
+            Ok(pem) => Trust::SystemAnd(pem),
+            Err(e) => bail!("identity.ca: {} cannot be read: {e}", told.ca.display()),
+        },
+    })
+}
+
+/// A client with this process's own account with the identity service.
+fn account(settings: &Settings, frame: &Frame) -> Result<(IdentityClient, Client)> {
     let told = &settings.identity;
     for (key, value) in [("url", told.url.as_str()), ("user", &told.user), ("password", told.password.expose())] {
         if value.is_empty() {
             bail!("identity.{key} must be set: this service logs in to the identity service with an account of its own");
         }
     }
-    let trust = match told.ca.as_os_str().is_empty() {
-        true => Trust::System,
-        false => match std::fs::read_to_string(&told.ca) {
-            Ok(pem) => Trust::SystemAnd(pem),
-            Err(e) => bail!("identity.ca: {} cannot be read: {e}", told.ca.display()),
-        },
-    };
-    let client = Client::new(ClientOptions { trust, ..ClientOptions::default() })?;
+    let client = Client::new(ClientOptions { trust: trust(settings)?, ..ClientOptions::default() })?;
     let login = Login {
         user: told.user.clone(),
         password: told.password.clone(),
@@ -119,16 +141,22 @@ async fn identity(settings: &Settings, frame: &Frame) -> Result<(Arc<Remote>, Cl
         project: told.project.clone(),
         source: "srv".into(),
     };
+    let transport = Arc::new(HttpTransport::new(client.clone(), &told.url));
+    Ok((IdentityClient::new(transport, Some(login), frame.clock.clone()), client))
+}
+
+/// Rights, projects and keys of the identity service, and the client that asks it. Waits for the service: processes of an installation start
+/// in any order.
+async fn identity(settings: &Settings, frame: &Frame) -> Result<(Arc<Remote>, Client)> {
     let (mut pause, clock) = (Duration::from_millis(200), frame.clock.clone());
     loop {
-        let transport = Arc::new(HttpTransport::new(client.clone(), &told.url));
-        let asks = IdentityClient::new(transport, Some(login.clone()), clock.clone());
+        let (asks, client) = account(settings, frame)?;
         match Remote::connect(asks, Vec::new(), clock.clone()).await {
             Ok(remote) => {
                 remote.work(&frame.process);
                 return Ok((remote, client));
             }
-            Err(e) => tracing::warn!(url = told.url, error = %e, "the identity service does not let us in yet; asking again"),
+            Err(e) => tracing::warn!(url = settings.identity.url, error = %e, "the identity service does not let us in yet; asking again"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(10));

@@ -36,6 +36,8 @@ pub struct Settings {
     pub keystone: keystone::Config,
     pub glance: glance::Options,
     pub region: region::Settings,
+    /// The web console and its gateway.
+    pub apigateway: apigateway::Options,
 }
 
 /// A service's account with the identity service.
@@ -81,6 +83,7 @@ impl Default for Settings {
             keystone: keystone::Config::default(),
             glance: glance::Options::default(),
             region: region::Settings::default(),
+            apigateway: apigateway::Options::default(),
         }
     }
 }

@@ -41,7 +41,8 @@ pub async fn run(up: Up) -> Result<()> {
     if let Some(password) = &up.admin_password {
         settings.keystone.bootstrap_admin_user_password = Secret::new(password.clone());
     }
-    let frame = Frame::new(settings, PORT)?;
+    let mut frame = Frame::new(settings, PORT)?;
+    let console = crate::console::prepare(&mut frame)?;
     let keystone = frame.keystone(catalogue(&frame.front.url)).await?;
     let (gate, owners) = (keystone.gate.clone(), keystone.owners.clone());
     let glance = frame.glance(gate.clone(), owners.clone()).await?;
@@ -49,15 +50,18 @@ pub async fn run(up: Up) -> Result<()> {
     region.seed(&place(&up, owners.as_ref())?).await?;
     region.start(&frame.process);
 
+    let gateway = console.gateway(&frame, keystone.verifier.clone(), gate.clone()).await?;
     let who = identify(keystone.verifier.clone());
+    let changes = |prefix: &str, db: &store::Db| apigateway::changes(prefix, db.clone(), keystone.verifier.clone(), gate.clone());
     let services = vec![
-        ("/identity", "identity", keystone.router),
-        ("/image", "image", glance.router(who.clone())),
-        ("/scheduler", "scheduler", region::scheduler_router(region.scheduler.clone(), gate, who.clone())),
-        ("/compute", "compute", region.router(who)),
+        ("/identity", "identity", keystone.router.merge(changes("/v3", &keystone.engine.db))),
+        ("/image", "image", glance.router(who.clone()).merge(changes("/v1", &glance.engine().db))),
+        ("/scheduler", "scheduler", region::scheduler_router(region.scheduler.clone(), gate.clone(), who.clone())),
+        ("/compute", "compute", region.router(who).merge(changes("", &region.engine.db))),
+        ("/", "apigateway", gateway.router()),
     ];
     let server = frame.listen(services, keystone.verifier.clone()).await?;
-    remember(&frame, &keystone.outcome)?;
+    remember(&frame, &keystone.outcome, console.password.as_ref())?;
     if !up.no_host {
         agent::supervise(&frame, &up, &region).await?;
     }
@@ -82,10 +86,10 @@ fn place(up: &Up, owners: &dyn resource::Owners) -> Result<region::Place> {
 }
 
 /// Leaves a profile for the command line, and says the password once.
-fn remember(frame: &Frame, outcome: &keystone::Outcome) -> Result<()> {
+fn remember(frame: &Frame, outcome: &keystone::Outcome, made_up: Option<&Secret>) -> Result<()> {
     let (data, front): (&Data, &Front) = (&frame.data, &frame.front);
     let known = std::fs::read_to_string(data.path("admin.json")).ok().and_then(|t| serde_json::from_str::<serde_json::Value>(&t).ok());
-    let password = match &outcome.admin_password {
+    let password = match outcome.admin_password.as_ref().or(made_up) {
         Some(secret) => secret.expose().to_string(),
         None => known.as_ref().and_then(|k| k["password"].as_str()).unwrap_or_default().to_string(),
     };
@@ -93,11 +97,12 @@ fn remember(frame: &Frame, outcome: &keystone::Outcome) -> Result<()> {
         "domain": "Default", "project": "system", "region": frame.settings.region_name,
         "ca_file": front.ca.clone().unwrap_or_default()});
     data.write_private("admin.json", &serde_json::to_string_pretty(&profile)?)?;
-    if outcome.admin_password.is_some() {
+    if outcome.admin_password.is_some() || made_up.is_some() {
         // Told once, and to a person: a file that output goes to is kept.
         let told = if std::io::stdout().is_terminal() { password } else { format!("in {}", data.path("admin.json").display()) };
         println!("administrator: sysadmin");
         println!("password:      {told}");
+        println!("console:       {}  (as {}, with the same password)", front.url, crate::console::USER);
     }
     Ok(())
 }

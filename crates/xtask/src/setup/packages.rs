@@ -89,6 +89,7 @@ pub const PACKAGES: &[Package] = &[
     package(Tests, "openssh-client", "logs in to guests"),
     package(Tests, "slapd", "a real LDAP directory for identity providers"),
     package(Tests, "ldap-utils", "changes what is in it"),
+    package(Tests, "nginx-light", "the front of the web console"),
     package(Tests, "python3-venv", "OpenStack's command line, as a client of the identity service"),
     package(Tests, "sshpass", "logs in with a password"),
     package(Tests, "genisoimage", "drives with guest metadata"),

@@ -1,0 +1,748 @@
+//! The web console's gateway before a whole platform: what browsers and scripts get, and what strangers do not.
+
+mod lab;
+
+use futures_util::StreamExt;
+use http::{Client, ClientOptions, Method};
+use lab::{PATIENCE, Platform};
+use serde_json::{Value as Json, json};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+use testkit::replay::{Recording, shape_diff};
+
+const PASSWORD: &str = "Correct-horse-9";
+
+/// A browser: keeps cookies, says where its page is from.
+#[derive(Clone)]
+struct Browser {
+    client: Client,
+    url: String,
+    jar: BTreeMap<String, String>,
+    /// Every `Set-Cookie` line of the last answer.
+    set: Vec<String>,
+    headers: http::HeaderMap,
+    origin: Option<String>,
+    bearer: Option<String>,
+}
+
+impl Browser {
+    fn new(url: &str) -> Browser {
+        let client = Client::new(ClientOptions { retries: 0, deadline: PATIENCE, ..ClientOptions::default() }).expect("a client");
+        let (jar, set) = (BTreeMap::new(), Vec::new());
+        Browser { client, url: url.into(), jar, set, headers: http::HeaderMap::new(), origin: Some(url.into()), bearer: None }
+    }
+
+    fn call(&self, method: Method, path: &str) -> http::Call {
+        let mut call = self.client.call(method, &format!("{}{path}", self.url));
+        let cookies: Vec<String> = self.jar.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        if !cookies.is_empty() {
+            call = call.header("cookie", &cookies.join("; "));
+        }
+        if let Some(origin) = &self.origin {
+            call = call.header("origin", origin);
+        }
+        if let Some(bearer) = &self.bearer {
+            call = call.header("authorization", &format!("Bearer {bearer}"));
+        }
+        call
+    }
+
+    async fn take(&mut self, call: http::Call) -> (u16, Vec<u8>) {
+        let answer = call.send_any().await.expect("an answer");
+        let status = answer.status;
+        self.headers = answer.headers().clone();
+        self.set = self.headers.get_all("set-cookie").iter().map(|v| v.to_str().expect("text").to_string()).collect();
+        for line in &self.set {
+            let (name, value) = line.split(';').next().and_then(|pair| pair.split_once('=')).expect("a cookie");
+            if line.contains("Max-Age=0") {
+                self.jar.remove(name);
+            } else {
+                self.jar.insert(name.into(), value.into());
+            }
+        }
+        (status, answer.bytes(64 << 20).await.expect("a body").to_vec())
+    }
+
+    async fn send(&mut self, method: Method, path: &str, body: Option<Json>) -> (u16, Json) {
+        let call = self.call(method, path);
+        let call = match &body {
+            Some(body) => call.json(body),
+            None => call,
+        };
+        let (status, bytes) = self.take(call).await;
+        (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| Json::String(String::from_utf8_lossy(&bytes).into_owned())))
+    }
+
+    async fn get(&mut self, path: &str) -> Json {
+        let (status, body) = self.send(Method::GET, path, None).await;
+        assert_eq!(status, 200, "GET {path}: {body}");
+        body
+    }
+
+    async fn post(&mut self, path: &str, body: Json) -> Json {
+        let (status, answer) = self.send(Method::POST, path, Some(body)).await;
+        assert_eq!(status, 200, "POST {path}: {answer}");
+        answer
+    }
+
+    async fn login(&mut self, user: &str, password: &str) -> (u16, Json) {
+        self.send(Method::POST, "/api/v1/auth/login", Some(json!({"username": user, "password": password, "domain": "Default"}))).await
+    }
+
+    fn session(&self) -> String {
+        self.jar.get("wolke_session").cloned().unwrap_or_default()
+    }
+
+    /// What the readable cookie says.
+    fn shown(&self) -> Json {
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+        let text = URL_SAFE_NO_PAD.decode(self.jar.get("yunionauth").expect("a cookie")).expect("base64url without padding");
+        serde_json::from_slice(&text).expect("JSON")
+    }
+}
+
+async fn platform(args: &[&str]) -> (Platform, Browser) {
+    let mut all = vec!["--no-host", "--admin-password", PASSWORD];
+    all.extend(args);
+    let platform = Platform::start(&all, true).await;
+    let mut browser = Browser::new(&platform.url());
+    let (status, body) = browser.login("admin", PASSWORD).await;
+    assert_eq!((status, body), (200, json!("")), "{}", platform.log("up.log"));
+    (platform, browser)
+}
+
+/// A user with a role in a project of his own.
+async fn user(admin: &mut Browser, name: &str, role: &str) -> (String, String) {
+    let project = admin.post("/api/v1/projects", json!({"name": format!("{name}-project"), "domain_id": "default"})).await;
+    let body = json!({"name": name, "password": PASSWORD, "domain_id": "default", "enabled": true, "allow_web_console": true});
+    let made = admin.post("/api/v1/users", body).await;
+    let (user, project) = (made["id"].as_str().expect("an id").to_string(), project["id"].as_str().expect("an id").to_string());
+    admin.post(&format!("/api/v1/users/{user}/join"), json!({"projects": [project], "roles": [role]})).await;
+    (user, project)
+}
+
+#[tokio::test]
+async fn platform_gateway_sessions() {
+    let (platform, mut admin) = platform(&[]).await;
+    // The cookies: one that no script can read, and what pages show.
+    let own = admin.set.iter().find(|c| c.starts_with("wolke_session=")).expect("the session's cookie").clone();
+    assert!(own.contains("; HttpOnly") && own.contains("; SameSite=Lax") && own.contains("; Path=/") && !own.contains("Domain"), "{own}");
+    let readable = admin.set.iter().find(|c| c.starts_with("yunionauth=")).expect("the readable cookie");
+    assert!(!readable.contains("HttpOnly") && !readable.contains(&admin.session()), "{readable}");
+    let shown = admin.shown();
+    assert!(
+        shown["user"] == "admin" && shown["totp_verified"] == false && shown["user_id"].is_string() && shown["exp"].is_string(),
+        "{shown}"
+    );
+    assert!(admin.jar.contains_key("tenant"));
+    for (name, want) in [
+        ("x-frame-options", "DENY"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+    ] {
+        assert_eq!(admin.headers.get(name).and_then(|v| v.to_str().ok()), Some(want), "{name}");
+    }
+    let policy = admin.headers.get("content-security-policy").and_then(|v| v.to_str().ok()).unwrap_or_default().to_string();
+    assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+
+    // A value planted before the login opens nothing after it; the value of one login is not that of the next.
+    let first = admin.session();
+    let mut planted = Browser::new(&platform.url());
+    planted.jar.insert("wolke_session".into(), "A".repeat(43));
+    assert_eq!(planted.login("admin", PASSWORD).await.0, 200);
+    assert!(planted.session() != "A".repeat(43) && planted.session() != first && planted.session().len() == 43);
+    let old = planted.session();
+    assert_eq!(planted.login("admin", PASSWORD).await.0, 200);
+    let mut thief = Browser::new(&platform.url());
+    thief.jar.insert("wolke_session".into(), old);
+    assert_eq!(thief.send(Method::GET, "/api/v1/auth/user", None).await.0, 401, "the earlier value is over");
+
+    // Another site's page can make the browser send its cookies, and nothing else.
+    let body = json!({"name": "forged", "value": {}});
+    let mut forged = admin.clone();
+    for (origin, site) in
+        [(Some("https://evil.example"), None), (None, None), (Some("https://evil.example"), Some("cross-site")), (None, Some("same-site"))]
+    {
+        forged.origin = origin.map(String::from);
+        let mut call = forged.call(Method::POST, "/api/v1/parameters").json(&body);
+        if let Some(site) = site {
+            call = call.header("sec-fetch-site", site);
+        }
+        assert_eq!(forged.take(call).await.0, 403, "{origin:?} {site:?}");
+        assert_eq!(forged.send(Method::GET, "/api/v1/auth/user", None).await.0, 200, "reading is not refused");
+    }
+    let call = forged
+        .call(Method::POST, "/api/v1/auth/login")
+        .header("sec-fetch-site", "cross-site")
+        .json(&json!({"username": "admin", "password": PASSWORD}));
+    assert_eq!(forged.take(call).await.0, 403, "nobody is logged in by another site");
+    let mut script = Browser::new(&platform.url());
+    (script.bearer, script.origin) = (Some(admin.session()), None);
+    assert_eq!(
+        script.send(Method::POST, "/api/v1/parameters", Some(json!({"name": "by-script", "value": 1}))).await.0,
+        200,
+        "a bearer is no page"
+    );
+
+    // Wrong ones: nobody learns who exists.
+    let mut stranger = Browser::new(&platform.url());
+    let (wrong, unknown) = (stranger.login("admin", "nope").await, stranger.login("nobody", "nope").await);
+    for (status, answer) in [&wrong, &unknown] {
+        assert_eq!((*status, answer["class"].as_str()), (401, Some("IncorrectUsernameOrPassword")), "{answer}");
+    }
+    assert_eq!(wrong.1["details"], unknown.1["details"]);
+    assert!(stranger.jar.is_empty());
+    assert_eq!(stranger.login("sysadmin", PASSWORD).await.0, 403, "the platform's own accounts have no console");
+
+    // Another project: another value, the old one is over.
+    let (_, project) = user(&mut admin, "ann", "project_owner").await;
+    let mut ann = Browser::new(&platform.url());
+    assert_eq!(ann.login("ann", PASSWORD).await.0, 200);
+    assert_eq!(ann.jar["tenant"], project);
+    let before = ann.session();
+    let (status, answer) = ann.send(Method::POST, "/api/v1/auth/login", Some(json!({"tenantId": project, "scope": "system"}))).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(ann.jar["scope"], "project", "no scope beyond one's rights");
+    assert_ne!(ann.session(), before);
+    let foreign = admin.jar["tenant"].clone();
+    assert_eq!(ann.send(Method::POST, "/api/v1/auth/login", Some(json!({"tenantId": foreign}))).await.0, 403);
+
+    // What a console hides.
+    let ask = json!({"list": ["project", "compute", "servers", "list"], "hosts": ["system", "compute_v2", "hosts", "delete"]});
+    let mine = ann.post("/api/v1/auth/permissions", ask.clone()).await;
+    assert_eq!(mine, json!({"list": ["compute", "servers", "list", "allow"], "hosts": ["compute_v2", "hosts", "delete", "deny"]}));
+    let all = admin.post("/api/v1/auth/permissions", ask).await;
+    assert_eq!(all["hosts"][3], "allow");
+    let scoped = ann.get("/api/v1/auth/scoped_resources").await;
+    assert!(scoped["system"]["compute"].as_array().is_some_and(|a| a.contains(&json!("zones"))), "{scoped}");
+    assert!(scoped["domain"]["compute"].as_array().is_some_and(|a| a.contains(&json!("hosts"))), "{scoped}");
+
+    // Changing the password ends every session; logging out this one.
+    let wrap = |text: &str| {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        STANDARD.encode(text)
+    };
+    let change =
+        json!({"password_old": wrap(PASSWORD), "password_new": wrap("Another-horse-8"), "password_confirm": wrap("Another-horse-7")});
+    assert_eq!(ann.send(Method::POST, "/api/v1/auth/password", Some(change)).await.0, 400, "the two differ");
+    let change =
+        json!({"password_old": wrap(PASSWORD), "password_new": wrap("Another-horse-8"), "password_confirm": wrap("Another-horse-8")});
+    let kept = ann.clone();
+    assert_eq!(ann.send(Method::POST, "/api/v1/auth/password", Some(change)).await.0, 200);
+    assert_eq!(kept.clone().send(Method::GET, "/api/v1/auth/user", None).await.0, 401);
+    assert_eq!(ann.login("ann", "Another-horse-8").await.0, 200);
+    let kept = ann.clone();
+    assert_eq!(ann.send(Method::POST, "/api/v1/auth/logout", None).await.0, 200);
+    assert!(!ann.jar.contains_key("wolke_session") && !ann.jar.contains_key("yunionauth"), "{:?}", ann.jar);
+    assert_eq!(kept.clone().send(Method::GET, "/api/v1/auth/user", None).await.0, 401);
+
+    second_factor(&platform).await;
+    strangers(&platform, &mut admin).await;
+    recorded(&mut admin).await;
+
+    // At last: who only guesses waits, whatever the names.
+    let mut refused = 0;
+    for n in 0..80 {
+        refused += u32::from(stranger.login(&format!("guess{n}"), "nope").await.0 == 429);
+    }
+    assert!(refused > 0, "nobody stops a guesser");
+}
+
+/// Setting a second factor up at the console, and logging in with it.
+async fn second_factor(platform: &Platform) {
+    let mut ann = Browser::new(&platform.url());
+    assert_eq!(ann.login("ann", "Another-horse-8").await.0, 200);
+    assert_eq!(ann.send(Method::POST, "/api/v1/auth/initcredential", Some(json!({}))).await.0, 400, "the password is asked for");
+    let begun = ann.post("/api/v1/auth/initcredential", json!({"password": "Another-horse-8"})).await;
+    assert!(
+        begun["uri"].as_str().is_some_and(|u| u.starts_with("otpauth://totp/")) && begun["qrcode"].as_str().is_some_and(|q| q.len() > 1000)
+    );
+    let secret = unbase32(begun["secret"].as_str().expect("a secret"));
+    let code = |ahead: i64| auth::totp::code(&secret, auth::totp::step(base::Clock::real().now()) + ahead, 6, auth::totp::Hash::Sha1);
+    let before = ann.session();
+    let done = ann.post("/api/v1/auth/passcode", json!({"passcode": code(0)})).await;
+    let codes: Vec<String> = serde_json::from_value(done["recovery_codes"].clone()).expect("recovery codes");
+    assert_eq!(codes.len(), 9);
+    assert!(ann.session() != before && ann.shown()["totp_verified"] == true, "{}", ann.shown());
+    ann.get("/api/v1/auth/user").await;
+
+    let mut again = Browser::new(&platform.url());
+    assert_eq!(again.login("ann", "Another-horse-8").await.0, 200);
+    let shown = again.shown();
+    assert!(
+        shown["totp_on"] == true && shown["totp_init"] == true && shown["system_totp_on"] == true && shown["totp_verified"] == false,
+        "{shown}"
+    );
+    let (status, answer) = again.send(Method::GET, "/api/v1/auth/user", None).await;
+    assert!(status == 401 && answer["details"].as_str().is_some_and(|d| d.contains("TOTP authentication failed")), "{answer}");
+    assert_eq!(again.send(Method::GET, "/api/v1/servers", None).await.0, 401);
+    assert_eq!(
+        again.send(Method::POST, "/api/v1/auth/passcode", Some(json!({"passcode": "000000"}))).await.0,
+        400,
+        "six digits are wrong, not the session"
+    );
+    let waiting = again.session();
+    again.post("/api/v1/auth/passcode", json!({"passcode": codes[0]})).await;
+    assert!(again.session() != waiting && again.shown()["totp_verified"] == true);
+    again.get("/api/v1/auth/user").await;
+    let mut old = again.clone();
+    old.jar.insert("wolke_session".into(), waiting);
+    assert_eq!(old.send(Method::GET, "/api/v1/auth/user", None).await.0, 401);
+}
+
+fn unbase32(text: &str) -> Vec<u8> {
+    let (mut bits, mut have, mut out) = (0u32, 0, Vec::new());
+    for c in text.bytes().filter(|c| *c != b'=') {
+        bits = bits << 5 | b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|d| *d == c).expect("base32") as u32;
+        have += 5;
+        if have >= 8 {
+            have -= 8;
+            out.push((bits >> have) as u8);
+        }
+    }
+    out
+}
+
+/// Every route of the sources, without a session, with one that nobody gave out, and with a token in its place.
+async fn strangers(platform: &Platform, admin: &mut Browser) {
+    const OPEN: [&str; 6] = ["/auth/regions", "/auth/login", "/auth/logout", "/service_settings", "/branding", "/api/s/"];
+    let mut patterns = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../apigateway/src"), &mut patterns);
+    patterns.retain(|p| !OPEN.iter().any(|open| p.contains(open)));
+    assert!(patterns.len() > 20, "{patterns:?}");
+    let token = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {"name": "admin", "password": PASSWORD, "domain": {"name": "Default"}}}}}});
+    let answer = admin.client.post(&format!("{}/identity/v3/auth/tokens", platform.url())).json(&token).send().await.expect("a token");
+    let token = answer.header("x-subject-token").expect("a token").to_string();
+    let mut nobody = Browser::new(&platform.url());
+    for pattern in &patterns {
+        let path = pattern.replace("{ver}", "v1").replace("{*path}", "servers/x");
+        let path: String = path.split('/').map(|p| if p.starts_with('{') { "x" } else { p }).collect::<Vec<_>>().join("/");
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            for shown in ["none", "cookie", "bearer", "token"] {
+                nobody.jar.clear();
+                nobody.bearer = None;
+                let mut call = nobody.call(method.clone(), &path);
+                if shown == "cookie" {
+                    nobody.jar.insert("wolke_session".into(), "B".repeat(43));
+                    call = nobody.call(method.clone(), &path);
+                } else if shown == "bearer" {
+                    call = call.header("authorization", &format!("Bearer {}", "C".repeat(43)));
+                } else if shown == "token" {
+                    call = call.token(&token);
+                }
+                let (status, body) = nobody.take(call.json(&json!({}))).await;
+                assert!(matches!(status, 401 | 404), "{method} {path} with {shown}: {status} {}", String::from_utf8_lossy(&body));
+                assert!(method != Method::GET || status == 401 || !has(&patterns, &path), "{method} {path}: {status}");
+            }
+        }
+    }
+    // Files: nothing but the console's own, whatever the path; and no frames.
+    for path in [
+        "/../../etc/passwd",
+        "/..%2f..%2fetc%2fpasswd",
+        "/assets/..%2f..%2fCargo.toml",
+        "/%2e%2e/Cargo.toml",
+        "/assets/%2e%2e/%2e%2e/admin.json",
+    ] {
+        let (status, body) = nobody.take(nobody.call(Method::GET, path)).await;
+        let text = String::from_utf8_lossy(&body).into_owned();
+        assert!(status == 404 || text.contains("<!doctype html") || text.contains("<!DOCTYPE html"), "{path}: {status} {text}");
+        assert!(!text.contains("root:") && !text.contains("[workspace]") && !text.contains("auth_url"), "{path}");
+    }
+    for path in ["/api/s/identity/../compute/servers", "/api/s/identity/%2e%2e/compute/servers"] {
+        // What the client itself resolves arrives without dots, at another address that knows nobody either.
+        assert!(matches!(nobody.send(Method::GET, path, None).await.0, 400 | 401 | 403 | 404), "{path}");
+    }
+    // Bodies of any size are refused before they are read whole.
+    let large = vec![b'['; 9 << 20];
+    let call = admin.call(Method::POST, "/api/v1/parameters").header("content-type", "application/json").bytes(large);
+    assert_eq!(admin.take(call).await.0, 413);
+}
+
+fn has(patterns: &[String], path: &str) -> bool {
+    patterns.iter().any(|p| p.replace("{ver}", "v1") == path)
+}
+
+fn sources(dir: &Path, into: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).expect("the sources").flatten() {
+        if entry.path().is_dir() {
+            sources(&entry.path(), into);
+            continue;
+        }
+        let text = std::fs::read_to_string(entry.path()).expect("text");
+        into.extend(text.split('"').filter(|t| t.starts_with("/api/{ver}/") || t.starts_with("/api/s/{")).map(String::from));
+    }
+    into.sort();
+    into.dedup();
+}
+
+/// The traffic of an existing console, by shape.
+async fn recorded(admin: &mut Browser) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
+    let recording = Recording::parse(&std::fs::read_to_string(dir.join("console-login.json")).expect("a recording"));
+    let mut seen = 0;
+    for exchange in recording.with("apigateway").filter(|e| !e.request.path.ends_with("/login")) {
+        let (status, body) = admin.send(exchange.request.method.parse().expect("a method"), &exchange.request.path, None).await;
+        assert_eq!(status, exchange.response.status, "{}: {body}", exchange.request.path);
+        let mut wanted = exchange.response.body.clone();
+        // Rows are compared where there are some: this platform has no server yet.
+        if wanted["data"].is_array() && body["data"].as_array().is_some_and(Vec::is_empty) {
+            wanted["data"] = json!([]);
+        }
+        let missing = shape_diff(&wanted, &body);
+        assert!(missing.is_empty(), "{}: {missing:?}\n{body}", exchange.request.path);
+        seen += 1;
+    }
+    assert!(seen >= 4, "{seen} exchanges");
+}
+
+#[tokio::test]
+async fn platform_gateway_dialect() {
+    let (platform, mut admin) = platform(&[]).await;
+    let zones = admin.get("/api/v1/zones?limit=5").await;
+    assert!(zones["data"][0]["name"] == "zone0" && zones["total"] == 1 && zones["limit"] == 5, "{zones}");
+    let zone = admin.get("/api/v2/zones/zone0").await;
+    assert_eq!(zone["name"], "zone0", "an object without envelope");
+    assert_eq!(admin.send(Method::GET, "/api/v3/zones", None).await.0, 404);
+    assert_eq!(admin.send(Method::GET, "/api/v1/nonsense", None).await.0, 404);
+    let (status, error) = admin.send(Method::GET, "/api/v1/servers/nope", None).await;
+    assert_eq!((status, error["class"].as_str()), (404, Some("ResourceNotFoundError")));
+
+    // A change is on the page at once, with the row's name and nothing else; a project's member sees his own.
+    let (_, project) = user(&mut admin, "bob", "project_owner").await;
+    let mut bob = Browser::new(&platform.url());
+    assert_eq!(bob.login("bob", PASSWORD).await.0, 200);
+    let mut live = Live::open(&admin, "", "keypairs,disks,servers,networks,users").await;
+    let mut own = Live::open(&bob, "", "").await;
+    let made = admin.post("/api/v1/users", json!({"name": "carl", "domain_id": "default"})).await;
+    let told = live.until(|e| e["resource"] == "users").await;
+    assert_eq!((told["id"].as_str(), told["kind"].as_str()), (made["id"].as_str(), Some("create")), "{told}");
+    assert!(
+        told.as_object().is_some_and(|o| o.keys().all(|k| ["resource", "id", "kind", "project_id", "domain_id"].contains(&k.as_str()))),
+        "{told}"
+    );
+
+    // Several at once.
+    let rows = admin.send(Method::POST, "/api/v1/disks", Some(json!({"name": "d", "disk_size": 100, "__count__": 3}))).await;
+    assert_eq!((rows.0, rows.1["data"].as_array().map(Vec::len)), (207, Some(3)), "{}", rows.1);
+    let mut ids = Vec::new();
+    for n in 0..4 {
+        let name = format!("w{n}");
+        let made = admin.post("/api/v1/wires", json!({"name": name, "zone_id": "zone0", "bandwidth": 1000, "mtu": 1500})).await;
+        ids.push(made["id"].as_str().expect("an id").to_string());
+    }
+    let query: String = ids.iter().map(|i| format!("&id={i}")).collect();
+    let (status, many) = admin.send(Method::GET, &format!("/api/v1/wires?batchGet=true{query}&id=nope"), None).await;
+    let data = many["data"].as_array().expect("rows");
+    assert_eq!((status, data.len()), (207, 5));
+    for row in data {
+        let gone = row["id"] == "nope";
+        assert_eq!(row["status"], if gone { 404 } else { 200 }, "{row}");
+        assert!(if gone { row["data"]["class"] == "ResourceNotFoundError" } else { row["data"]["name"].is_string() }, "{row}");
+    }
+    let (status, many) = admin.send(Method::PUT, &format!("/api/v1/wires?{}", &query[1..]), Some(json!({"description": "all"}))).await;
+    assert!(status == 207 && many["data"].as_array().is_some_and(|d| d.iter().all(|r| r["data"]["description"] == "all")), "{many}");
+    let (status, many) = admin.send(Method::DELETE, &format!("/api/v1/wires?id={}&id={}", ids[0], ids[1]), None).await;
+    assert!(status == 207 && many["data"].as_array().is_some_and(|d| d.iter().all(|r| r["status"] == 200)), "{many}");
+
+    // Files: CSV and a book, with the caller's rights.
+    let call = admin.call(
+        Method::GET,
+        "/api/v1/wires?export=csv&export_keys=name,description,zone&export_texts=Name,What,Zone&export_file_name=Netze%20Ost",
+    );
+    let (status, bytes) = admin.take(call).await;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(status == 200 && text.starts_with("\u{feff}Name,What,Zone\r\n") && text.contains("w2,all,zone0\r\n"), "{text}");
+    let named = admin.headers.get("content-disposition").and_then(|v| v.to_str().ok()).unwrap_or_default().to_string();
+    assert!(named.contains("Netze%20Ost.csv"), "{named}");
+    let (status, bytes) = admin.take(admin.call(Method::GET, "/api/v1/wires?export=xls&export_keys=name,description")).await;
+    assert!(status == 200 && bytes.starts_with(b"PK\x03\x04"), "{status}");
+    let book = platform.dir.path().join("book.xlsx");
+    std::fs::write(&book, &bytes).expect("written");
+    assert!(bytes.windows(15).any(|w| w == b"xl/workbook.xml"), "a book");
+
+    // What consoles keep.
+    assert_eq!(bob.send(Method::GET, "/api/v1/parameters/profile", None).await.0, 404);
+    let row = bob.post("/api/v1/parameters", json!({"name": "profile", "value": {"a": 1}})).await;
+    assert!(row["id"].is_i64() && row["value"]["a"] == 1 && row["namespace"] == "user", "{row}");
+    assert_eq!(bob.send(Method::POST, "/api/v1/parameters", Some(json!({"name": "profile", "value": {}}))).await.0, 409);
+    let (status, row) = bob.send(Method::PUT, &format!("/api/v1/parameters/{}", row["id"]), Some(json!({"value": {"a": 2}}))).await;
+    assert!(status == 200 && bob.get("/api/v1/parameters/profile").await["value"]["a"] == 2, "{row}");
+    assert_eq!(admin.send(Method::GET, "/api/v1/parameters/profile", None).await.0, 404, "everybody has his own");
+    assert_eq!(bob.send(Method::POST, "/api/v1/services/yunionagent/parameters", Some(json!({"name": "x", "value": 1}))).await.0, 403);
+    let global = bob.get("/api/v1/rpc/parameters/global-settings").await;
+    assert!(global["name"] == "global-settings" && global["value"]["setupKeys"].is_array() && global["id"].is_i64(), "{global}");
+    let path = format!("/api/v1/parameters/{}", global["id"]);
+    assert_eq!(bob.send(Method::PUT, &path, Some(json!({"value": {"setupKeys": ["x"]}}))).await.0, 404, "not his to change");
+    assert_eq!(admin.send(Method::PUT, &path, Some(json!({"value": {"setupKeys": ["x"]}}))).await.0, 200);
+
+    // What the installation is.
+    assert!(bob.get("/api/v2/capabilities").await["data"][0]["hypervisors"].as_array().is_some_and(|h| !h.is_empty()));
+    assert!(Browser::new(&platform.url()).get("/api/v1/service_settings").await["common"]["api_server"].is_string());
+    assert!(admin.get("/api/v1/rpc/usages/general-usage?scope=system").await["all.servers"].is_i64());
+    let can = bob.post("/api/v1/rpc/access/can", json!({"permission": "compute/hosts/delete"})).await;
+    assert_eq!(can["allowed"], false, "{can}");
+    assert_eq!(Browser::new(&platform.url()).get("/api/v1/branding").await["name"], "Wolke");
+    assert_eq!(bob.send(Method::PUT, "/api/v1/branding", Some(json!({"name": "Mine"}))).await.0, 403);
+    assert_eq!(admin.send(Method::PUT, "/api/v1/branding", Some(json!({"logo": "javascript:alert(1)"}))).await.0, 400);
+    assert_eq!(admin.send(Method::PUT, "/api/v1/branding", Some(json!({"name": "Nebel", "accent": "#123456"}))).await.0, 200);
+    assert_eq!(Browser::new(&platform.url()).get("/api/v1/branding").await["name"], "Nebel");
+
+    // An image in, and out again.
+    let content: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+    let mut form = b"--qXq\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nblob\r\n--qXq\r\nContent-Disposition: form-data; name=\"disk_format\"\r\n\r\nraw\r\n--qXq\r\n\
+        Content-Disposition: form-data; name=\"image\"; filename=\"x.raw\"\r\n\r\n".to_vec();
+    form.extend(&content);
+    form.extend(b"\r\n--qXq--\r\n");
+    let call = bob.call(Method::POST, "/api/v1/imageutils/upload").header("content-type", "multipart/form-data; boundary=qXq").bytes(form);
+    let (status, answer) = bob.take(call).await;
+    let image: Json = serde_json::from_slice(&answer).expect("JSON");
+    assert!(status == 200 && image["name"] == "blob", "{status} {image}");
+    let id = image["id"].as_str().expect("an id").to_string();
+    let told = own.until(|e| e["resource"] == "images" && e["id"] == id.as_str()).await;
+    assert_eq!(told["project_id"], project.as_str());
+    let started = Instant::now();
+    while bob.get(&format!("/api/v1/images/{id}")).await["status"] != "active" {
+        assert!(started.elapsed() < PATIENCE, "the image never becomes active");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (status, bytes) = bob.take(bob.call(Method::GET, &format!("/api/v1/imageutils/download/{id}"))).await;
+    assert!(status == 200 && bytes == content, "{status}, {} bytes", bytes.len());
+    let (status, renamed) = bob.send(Method::PUT, &format!("/api/v1/images/{id}"), Some(json!({"name": "renamed"}))).await;
+    assert!(status == 200 && renamed["name"] == "renamed", "{renamed}");
+    assert!(own.seen.iter().all(|e| e["project_id"] == project.as_str() || e["project_id"] == ""), "{:?}", own.seen);
+
+    services(&platform, &mut admin).await;
+    // A page that comes back is told what it missed.
+    let since = live.last.clone();
+    drop(live);
+    let made = admin.post("/api/v1/users", json!({"name": "dora", "domain_id": "default"})).await;
+    let mut again = Live::open(&admin, &since, "users").await;
+    assert_eq!(again.until(|e| e["id"] == made["id"]).await["kind"], "create");
+    let mut lost = Live::open(&admin, "compute=999999999", "users").await;
+    lost.until_reset().await;
+
+    // Logged out: the stream of the session ends with it, at the latest with the next beat.
+    admin.send(Method::POST, "/api/v1/auth/logout", None).await;
+    again.until_end().await;
+}
+
+/// `/api/s/…`: the services as they are.
+async fn services(platform: &Platform, admin: &mut Browser) {
+    let mut script = Browser::new(&platform.url());
+    script.origin = None;
+    let login = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {"name": "sysadmin", "password": PASSWORD, "domain": {"name": "Default"}}}},
+        "scope": {"project": {"name": "system", "domain": {"name": "Default"}}}}});
+    let answer = script
+        .client
+        .post(&format!("{}/api/s/identity/v3/auth/tokens", platform.url()))
+        .json(&login)
+        .send()
+        .await
+        .expect("anonymous logins pass");
+    let token = answer.header("x-subject-token").expect("a token").to_string();
+    for path in ["/api/s/compute_v2/zones", "/api/s/compute_v2/r/region0/zones", "/api/s/compute/compute/zones"] {
+        let (status, bytes) = script.take(script.call(Method::GET, path).token(&token)).await;
+        let body: Json = serde_json::from_slice(&bytes).unwrap_or_default();
+        assert!(status == 200 && body["zones"][0]["name"] == "zone0", "{path}: {status} {body}");
+        assert_eq!(script.headers.get("x-accel-buffering").and_then(|v| v.to_str().ok()), Some("no"));
+    }
+    let (status, _) = admin.take(admin.call(Method::GET, "/api/s/compute_v2/zones")).await;
+    assert!(status == 401 || status == 403, "a cookie opens no service: {status}");
+    assert_eq!(script.send(Method::GET, "/api/s/nothing/here", None).await.0, 400);
+}
+
+/// A stream of live changes, read by hand.
+struct Live {
+    stream: std::pin::Pin<Box<dyn futures_util::Stream<Item = base::Result<http::Bytes>> + Send>>,
+    have: String,
+    last: String,
+    reset: bool,
+    seen: Vec<Json>,
+}
+
+impl Live {
+    async fn open(browser: &Browser, since: &str, resources: &str) -> Live {
+        let call = browser.call(Method::GET, &format!("/api/v1/live?resources={resources}"));
+        let call = if since.is_empty() { call } else { call.header("last-event-id", since) };
+        let answer = call.send().await.expect("a stream");
+        assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+        let mut live = Live { stream: Box::pin(answer.stream()), have: String::new(), last: String::new(), reset: false, seen: Vec::new() };
+        while live.last.is_empty() {
+            live.frame().await.expect("it opens");
+        }
+        live
+    }
+
+    /// One frame; `None` at the end of the stream.
+    async fn frame(&mut self) -> Option<Option<Json>> {
+        loop {
+            if let Some((frame, rest)) = self.have.split_once("\n\n") {
+                let (frame, rest) = (frame.to_string(), rest.to_string());
+                self.have = rest;
+                let field = |name: &str| frame.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim().to_string());
+                if let Some(id) = field("id:") {
+                    self.last = id;
+                }
+                if field("event:").as_deref() == Some("reset") {
+                    self.reset = true;
+                    return Some(None);
+                }
+                return Some(field("data:").map(|d| serde_json::from_str(&d).expect("JSON")));
+            }
+            let piece = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("something comes");
+            self.have.push_str(&String::from_utf8_lossy(&piece?.ok()?));
+        }
+    }
+
+    async fn until(&mut self, fits: impl Fn(&Json) -> bool) -> Json {
+        loop {
+            if let Some(event) = self.frame().await.expect("the stream goes on") {
+                self.seen.push(event.clone());
+                if fits(&event) {
+                    return event;
+                }
+            }
+        }
+    }
+
+    async fn until_reset(&mut self) {
+        while !self.reset {
+            self.frame().await.expect("the stream goes on");
+        }
+    }
+
+    async fn until_end(&mut self) {
+        while self.frame().await.is_some() {}
+    }
+}
+
+#[tokio::test]
+async fn platform_gateway_licence() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let wolke = |args: &[&str]| {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_wolke")).args(args).current_dir(dir.path()).output().expect("wolke runs");
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).expect("text").trim().to_string()
+    };
+    let ours = wolke(&["license", "key", "ours.key"]);
+    wolke(&["license", "key", "theirs.key"]);
+    let sign = |key: &str, more: &[&str]| wolke(&[&["license", "sign", "--key", key, "--issued-to", "A company"], more].concat());
+    let (platform, mut admin) = platform(&["--set", &format!("apigateway.licence_signers={ours}")]).await;
+    let told = admin.get("/api/v1/licenses").await;
+    assert!(
+        told["edition"] == "community" && told["status"] == "valid" && told["limits"]["servers"] == 0 && told["used"]["servers"] == 0,
+        "{told}"
+    );
+
+    let take = |text: String| json!({"license": text});
+    let (status, answer) = admin.send(Method::POST, "/api/v1/licenses", Some(take(sign("theirs.key", &[])))).await;
+    assert!(status == 400 && answer["details"].as_str().is_some_and(|d| d.contains("does not trust")), "{answer}");
+    let mut changed = sign("ours.key", &["--servers", "1"]).into_bytes();
+    let middle = changed.len() / 2;
+    changed[middle] = if changed[middle] == b'A' { b'B' } else { b'A' };
+    assert_eq!(admin.send(Method::POST, "/api/v1/licenses", Some(take(String::from_utf8_lossy(&changed).into_owned()))).await.0, 400);
+    assert_eq!(admin.get("/api/v1/licenses").await["edition"], "community", "nothing of it was taken in");
+
+    // A limit: the form that consoles send, then one server too many.
+    let text = sign("ours.key", &["--servers", "1", "--edition", "small"]);
+    let form = format!("--b\r\nContent-Disposition: form-data; name=\"license\"; filename=\"l\"\r\n\r\n{text}\r\n--b--\r\n");
+    let call = admin.call(Method::POST, "/api/v1/licenses").header("content-type", "multipart/form-data; boundary=b").bytes(form);
+    assert_eq!(admin.take(call).await.0, 200);
+    let told = admin.get("/api/v1/licenses").await;
+    assert!(told["edition"] == "small" && told["issued_to"] == "A company" && told["limits"]["servers"] == 1, "{told}");
+    let (status, answer) =
+        admin.send(Method::POST, "/api/v1/servers", Some(json!({"name": "s", "count": 2, "vcpu_count": 1, "vmem_size": 256}))).await;
+    assert_eq!((status, answer["class"].as_str()), (402, Some("RequireLicenseError")), "{answer}");
+    let (status, answer) = admin.send(Method::POST, "/api/v1/keypairs", Some(json!({"name": "k"}))).await;
+    assert_eq!(status, 200, "what is not counted is made: {answer}");
+
+    // Over, and not yet: everything can be read and goes on, nothing new is made.
+    for (option, time, word) in [("--not-after", "2020-01-01T00:00:00Z", "expired"), ("--not-before", "2999-01-01T00:00:00Z", "not_yet")] {
+        assert_eq!(admin.send(Method::POST, "/api/v1/licenses", Some(take(sign("ours.key", &[option, time])))).await.0, 200);
+        assert_eq!(admin.get("/api/v1/licenses").await["status"], word);
+        let (status, answer) = admin.send(Method::POST, "/api/v1/keypairs", Some(json!({"name": "other"}))).await;
+        assert_eq!((status, answer["class"].as_str()), (402, Some("RequireLicenseError")), "{answer}");
+        assert_eq!(admin.send(Method::POST, "/api/s/compute_v2/keypairs", Some(json!({"keypair": {"name": "x"}}))).await.0, 402);
+        admin.get("/api/v1/servers").await;
+        let (status, answer) = admin.send(Method::PUT, "/api/v1/keypairs/k", Some(json!({"description": word}))).await;
+        assert_eq!(status, 200, "{answer}");
+        admin.post("/api/v1/users", json!({"name": format!("u-{word}"), "domain_id": "default"})).await;
+    }
+    assert_eq!(admin.send(Method::DELETE, "/api/v1/keypairs/k", None).await.0, 200);
+    assert_eq!(admin.send(Method::DELETE, "/api/v1/licenses", None).await.0, 200);
+    assert_eq!(admin.get("/api/v1/licenses").await["edition"], "community");
+    admin.post("/api/v1/keypairs", json!({"name": "again"})).await;
+    let (_, _) = user(&mut admin, "eve", "project_owner").await;
+    let mut eve = Browser::new(&platform.url());
+    assert_eq!(eve.login("eve", PASSWORD).await.0, 200);
+    assert_eq!(eve.send(Method::POST, "/api/v1/licenses", Some(take(text))).await.0, 403);
+}
+
+/// A process that ends with its test.
+struct Front(std::process::Child);
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn platform_gateway_behind_nginx() {
+    let nginx = Path::new("/usr/sbin/nginx");
+    assert!(nginx.exists(), "nginx is missing: apt-get install nginx-light");
+    let (platform, _) = platform(&[]).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let ca = http::ca::Ca::load_or_create(dir.path(), base::Clock::real()).expect("a CA");
+    let issued = ca.server(&["localhost"], &["127.0.0.1".parse().expect("an address")]).expect("a certificate");
+    std::fs::write(at("cert.pem"), &issued.cert).expect("written");
+    std::fs::write(at("key.pem"), &issued.key).expect("written");
+    let ports: Vec<u16> =
+        (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port()).collect();
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_wolke"))
+        .args(["web", "nginx-config", "--server-name", "localhost", "--upstream", &format!("127.0.0.1:{}", platform.port)])
+        .args(["--certificate", &at("cert.pem"), "--private-key", &at("key.pem")])
+        .args(["--https", &ports[0].to_string(), "--http", &ports[1].to_string()])
+        .output()
+        .expect("wolke runs");
+    let site = String::from_utf8(out.stdout).expect("text");
+    let place: String = ["body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|k| format!("{}_temp_path {};\n", if *k == "body" { "client_body" } else { k }, at(k)))
+        .collect();
+    let whole = format!(
+        "daemon off;\nmaster_process off;\npid {};\nerror_log {} info;\nevents {{}}\nhttp {{\naccess_log off;\n{place}{site}}}\n",
+        at("pid"),
+        at("error.log")
+    );
+    std::fs::write(at("nginx.conf"), whole).expect("written");
+    let check = std::process::Command::new(nginx).args(["-t", "-c", &at("nginx.conf")]).output().expect("nginx runs");
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+    let _front = Front(std::process::Command::new(nginx).args(["-c", &at("nginx.conf")]).spawn().expect("nginx starts"));
+
+    let mut browser = Browser::new(&format!("https://localhost:{}", ports[0]));
+    let trust = http::Trust::Only(std::fs::read_to_string(dir.path().join("ca.pem")).expect("the CA"));
+    browser.client = Client::new(ClientOptions { trust, retries: 0, deadline: PATIENCE, ..ClientOptions::default() }).expect("a client");
+    let started = Instant::now();
+    while browser.call(Method::GET, "/ping").send().await.is_err() {
+        assert!(started.elapsed() < PATIENCE, "{}", std::fs::read_to_string(at("error.log")).unwrap_or_default());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(browser.login("admin", PASSWORD).await.0, 200);
+    assert!(browser.get("/api/v1/zones").await["total"] == 1);
+    assert!(browser.headers.contains_key("strict-transport-security"));
+    // A change passes at once, though an answer of nginx's would wait for its buffer.
+    let mut live = Live::open(&browser, "", "users").await;
+    let made = browser.post("/api/v1/users", json!({"name": "fay", "domain_id": "default"})).await;
+    assert_eq!(live.until(|e| e["id"] == made["id"]).await["kind"], "create");
+    let plain = Browser::new(&format!("http://localhost:{}", ports[1]));
+    let answer = plain.call(Method::GET, "/somewhere?x=1").send_any().await.expect("an answer");
+    assert_eq!((answer.status, answer.header("location")), (308, Some("https://localhost/somewhere?x=1")));
+}
