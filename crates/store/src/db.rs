@@ -1,6 +1,7 @@
 //! The handle of a database: opening, transactions, and what all handles share.
 
 use crate::feed::{self, Feed};
+use crate::known::Known;
 use crate::lease::Leases;
 use crate::migrate::{self, Migrations};
 use crate::sql::{Dialect, Sql};
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     /// PostgreSQL: changes were committed and want numbers.
     pub(crate) pending: Arc<Notify>,
     pub(crate) totals: Totals,
+    pub(crate) known: Known,
 }
 
 impl Core {
@@ -122,6 +124,7 @@ impl Db {
             turn: Mutex::new(()),
             pending: Arc::new(Notify::new()),
             totals: Totals::default(),
+            known: Known::default(),
         });
         let db = Db { feed: Feed { core: core.clone() }, core };
         migrate::prepare(&db).await?;

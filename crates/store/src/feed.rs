@@ -247,7 +247,7 @@ fn read(row: Vec<Value>) -> Result<(i64, Timestamp, Change)> {
     Ok((seq, at, Change { kind, id, op, version, domain_id: text(domain), project_id: text(project), data }))
 }
 
-async fn head(core: &Core) -> Result<i64> {
+pub(crate) async fn head(core: &Core) -> Result<i64> {
     let q = match core.dialect() {
         Dialect::Sqlite => Select::from("feed").pick(Pick::Max("seq".into(), Kind::Int)),
         Dialect::Postgres => Select::from("feed_head").column("head", Kind::Int),

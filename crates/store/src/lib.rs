@@ -28,7 +28,7 @@
 //!
 //! - [`Db`] opens and runs transactions; [`Read`] asks, in a transaction or outside; [`Tx`] writes.
 //! - [`query`](Select) types say what is asked; [`sql`] writes it down for either dialect; [`ddl`] drafts and checks tables.
-//! - [`Db::total`] counts for lists, and remembers.
+//! - [`Db::total`] counts for lists, and remembers; [`Db::known`] remembers names and the like.
 //! - [`Feed`] tells what changed, [`Leases`] who may act alone.
 
 mod db;
@@ -36,6 +36,7 @@ pub mod ddl;
 mod durable;
 mod fault;
 mod feed;
+mod known;
 mod lease;
 mod migrate;
 mod pg;
@@ -51,6 +52,7 @@ mod work;
 
 pub use db::Db;
 pub use feed::{Batch, Change, ChangeOp, Feed, Subscription};
+pub use known::Cells;
 pub use lease::{Lease, Leases};
 pub use migrate::Migrations;
 pub use query::*;

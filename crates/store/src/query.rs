@@ -1,6 +1,6 @@
 //! What can be asked of a table: a small tree, turned into SQL by [`crate::sql`] for either dialect. Values are always bound, never spliced.
 
-use base::{Kind, Value};
+use base::{Facts, Kind, Value};
 use std::borrow::Cow;
 
 pub type Name = Cow<'static, str>;
@@ -156,6 +156,12 @@ impl Select {
             limit: None,
             offset: 0,
         }
+    }
+    /// Some columns of a resource's table, of the kinds its facts name.
+    pub fn of(facts: &'static Facts, columns: &[&'static str]) -> Select {
+        // What is no column is refused by the database, whatever its kind.
+        let kind = |name: &str| facts.field(name).map_or(Kind::Text, |f| f.kind);
+        columns.iter().fold(Select::from(facts.table), |q, name| q.column(*name, kind(name)))
     }
     #[must_use]
     pub fn pick(mut self, pick: Pick) -> Select {

@@ -33,6 +33,26 @@ pub trait Read: Send {
         async move { self.fetch(sql?).await }
     }
 
+    /// Runs several selects and answers the rows of each. On PostgreSQL they are one statement, and so one look at the database.
+    fn together(&mut self, all: &[Select]) -> impl Future<Output = Result<Vec<Rows>>> + Send {
+        let asked = match (self.dialect(), all) {
+            (Dialect::Postgres, [_, _, ..]) => sql::together(Dialect::Postgres, all).map(Asked::AsOne),
+            (dialect, _) => all.iter().map(|q| sql::select(dialect, q, Wish::default())).collect::<Result<_>>().map(Asked::InTurn),
+        };
+        async move {
+            match asked? {
+                Asked::AsOne((sql, places)) => Ok(apart(self.fetch(sql).await?, &places)),
+                Asked::InTurn(all) => {
+                    let mut out = Vec::with_capacity(all.len());
+                    for sql in all {
+                        out.push(self.fetch(sql).await?);
+                    }
+                    Ok(out)
+                }
+            }
+        }
+    }
+
     /// All rows of a resource that meet a condition, in no order.
     fn find(&mut self, facts: &'static Facts, cond: Cond) -> impl Future<Output = Result<Vec<Row>>> + Send {
         let sql = sql::select(self.dialect(), &all(facts, cond), Wish { facts: Some(facts), lock: false });
@@ -122,6 +142,24 @@ pub trait Read: Send {
             Ok(rows.into_iter().filter_map(|mut row| if let Some(Value::Text(text)) = row.pop() { Some(text) } else { None }).collect())
         }
     }
+}
+
+/// Several selects, written down.
+enum Asked {
+    AsOne((Sql, Vec<Vec<usize>>)),
+    InTurn(Vec<Sql>),
+}
+
+/// The rows of each select of [`sql::together`].
+fn apart(rows: Rows, places: &[Vec<usize>]) -> Vec<Rows> {
+    let mut out: Vec<Rows> = places.iter().map(|_| Rows::new()).collect();
+    for mut row in rows {
+        let of = row.first().and_then(Value::as_int).and_then(|n| usize::try_from(n).ok());
+        if let Some((places, rows)) = of.and_then(|n| Some((places.get(n)?, out.get_mut(n)?))) {
+            rows.push(places.iter().map(|at| std::mem::take(&mut row[*at])).collect());
+        }
+    }
+    out
 }
 
 /// [`Resource::from_row`] without copying the cells.

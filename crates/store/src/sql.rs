@@ -262,6 +262,11 @@ impl Writer {
             }
             self.pick(pick)?;
         }
+        self.from(q, wish)
+    }
+
+    /// What follows the columns of a select.
+    fn from(&mut self, q: &Select, wish: Wish) -> Result<()> {
         self.raw(" FROM ").name(&q.table)?;
         self.filter(&q.cond)?;
         if !q.group.is_empty() {
@@ -413,12 +418,58 @@ pub fn pattern(how: Match, text: &str) -> Result<String> {
 pub fn select(dialect: Dialect, q: &Select, wish: Wish) -> Result<Sql> {
     let mut w = Writer::new(dialect);
     w.select(q, wish)?;
-    let kinds = q.pick.iter().map(|p| match p {
+    let kinds = if q.pick.is_empty() { vec![Kind::Bool] } else { q.pick.iter().map(kind_of).collect() };
+    Ok(w.done(kinds))
+}
+
+fn kind_of(pick: &Pick) -> Kind {
+    match pick {
         Pick::Column(_, kind) | Pick::Min(_, kind) | Pick::Max(_, kind) => *kind,
         Pick::Count | Pick::Sum(_) | Pick::SumProduct(..) => Kind::Int,
-    });
-    let kinds = if q.pick.is_empty() { vec![Kind::Bool] } else { kinds.collect() };
-    Ok(w.done(kinds))
+    }
+}
+
+/// Several selects as one statement, for PostgreSQL, where the way there and back costs more than a short question. The first column of the answer is the
+/// number of the select a row is of; the columns of all share places by their kinds, and what comes back beside the statement is the place of each.
+pub fn together(dialect: Dialect, all: &[Select]) -> Result<(Sql, Vec<Vec<usize>>)> {
+    let mut kinds = vec![Kind::Int];
+    let mut places = Vec::with_capacity(all.len());
+    for q in all {
+        let mut mine: Vec<usize> = Vec::with_capacity(q.pick.len());
+        for kind in q.pick.iter().map(kind_of) {
+            let free = (1..kinds.len()).find(|at| kinds[*at] == kind && !mine.contains(at));
+            mine.push(free.unwrap_or_else(|| {
+                kinds.push(kind);
+                kinds.len() - 1
+            }));
+        }
+        places.push(mine);
+    }
+    let mut w = Writer::new(dialect);
+    for (n, (q, mine)) in all.iter().zip(&places).enumerate() {
+        check(q)?;
+        if q.distinct || q.pick.is_empty() {
+            return Err(base::Error::internal(format!("select from {}: cannot be asked together with others", q.table)));
+        }
+        let _ = write!(w.text, "{}(SELECT {n}::int8", if n > 0 { " UNION ALL " } else { "" });
+        for (at, kind) in kinds.iter().enumerate().skip(1) {
+            w.raw(", ");
+            match mine.iter().position(|place| *place == at) {
+                Some(i) => w.pick(&q.pick[i])?,
+                None => {
+                    _ = w.raw(match kind {
+                        Kind::Text | Kind::Json => "NULL::text",
+                        Kind::Int | Kind::Time => "NULL::int8",
+                        Kind::Float => "NULL::float8",
+                        Kind::Bool => "NULL::bool",
+                    });
+                }
+            }
+        }
+        w.from(q, Wish::default())?;
+        w.raw(")");
+    }
+    Ok((w.done(kinds), places))
 }
 
 /// What an insert does when a unique key is there already.

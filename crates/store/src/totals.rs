@@ -68,7 +68,7 @@ struct Answer {
     at: Instant,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -112,12 +112,12 @@ impl Totals {
         }
     }
 
-    /// When last something changed that the answer may depend on.
-    fn stamp(&self, facts: &'static Facts, columns: &[&Name]) -> u64 {
+    /// When last something changed that what is said of these columns may depend on.
+    pub(crate) fn stamp<'c>(&self, facts: &'static Facts, columns: impl IntoIterator<Item = &'c str>) -> u64 {
         let mut changes = locked(&self.changes);
         changes.kinds.insert(facts.name, facts.table);
         let Some(table) = changes.tables.get(facts.table) else { return 0 };
-        columns.iter().filter_map(|c| table.columns.get(*c)).copied().fold(table.rows, u64::max)
+        columns.into_iter().filter_map(|c| table.columns.get(c)).copied().fold(table.rows, u64::max)
     }
 
     fn slot(&self, sql: &Sql) -> Arc<Slot> {
@@ -171,12 +171,12 @@ impl Db {
         }
         let totals = &self.core.totals;
         let slot = totals.slot(&sql);
-        if let Some(total) = slot.answer(totals.stamp(facts, &depends)) {
+        if let Some(total) = slot.answer(totals.stamp(facts, depends.iter().map(|c| &***c))) {
             return Ok(total);
         }
         let _counting = slot.gate.lock().await;
         // Read before counting: what is committed meanwhile makes the answer stale, never the other way round.
-        let stamp = totals.stamp(facts, &depends);
+        let stamp = totals.stamp(facts, depends.iter().map(|c| &***c));
         if let Some(total) = slot.answer(stamp) {
             return Ok(total);
         }

@@ -5,6 +5,7 @@ mod fixture;
 mod cancel;
 mod feed;
 mod kill;
+mod known;
 mod leases;
 
 mod lost;
