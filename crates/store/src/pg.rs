@@ -1,12 +1,15 @@
 //! The PostgreSQL engine: a pool of connections. It asks for nothing beyond the protocol and plain SQL (no LISTEN/NOTIFY, no advisory locks), so that
 //! distributed databases that speak the same protocol work as well.
 
+mod pool;
+
 use crate::fault::{self, Fault};
 use crate::sql::{Arg, Sql};
 use crate::sqlite::Outcome;
 use base::{BadValue, Error, Kind, Result, Timestamp, Value, err};
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
-use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Postgres, Row as _, Transaction};
+use pool::{Lent, Pool};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Row as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,7 +26,7 @@ const STALE: Duration = Duration::from_secs(5);
 const REREADS: usize = 3;
 
 pub(crate) struct Engine {
-    pool: PgPool,
+    pool: Arc<Pool>,
     cut: Cut,
 }
 
@@ -50,31 +53,14 @@ impl Cut {
     }
 }
 
-pub(crate) type Held = Transaction<'static, Postgres>;
-
 impl Engine {
     pub(crate) async fn open(url: &str, connections: u32) -> Result<Engine> {
         let options: PgConnectOptions =
             url.parse().map_err(|e: sqlx::Error| err!(InputParameter, "the database URL is not valid: {}", e))?;
         let options = options.statement_cache_capacity(500).disable_statement_logging();
         let cut = Cut { start: Instant::now(), at: Arc::default() };
-        let suspicion = cut.clone();
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(30))
-            .test_before_acquire(false)
-            .before_acquire(move |conn, meta| {
-                let doubt = suspicion.suspects(meta.idle_for);
-                Box::pin(async move {
-                    if doubt {
-                        conn.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_with(options)
-            .await
-            .map_err(|e| fault::read(e, "connect").error)?;
+        let pool = Pool::new(options, connections, cut.clone());
+        pool.take().await.map_err(|f| f.error)?.give();
         Ok(Engine { pool, cut })
     }
 
@@ -89,22 +75,74 @@ impl Engine {
     }
 
     async fn read_once(&self, sql: Sql) -> Result<Vec<Vec<Value>>, Fault> {
-        let mut conn = self.pool.acquire().await.map_err(|e| fault::read(e, &sql.text))?;
-        query(&mut conn, sql).await
+        let mut lent = self.pool.take().await?;
+        let done = query(lent.conn()?, sql).await;
+        match &done {
+            Ok(_) => lent.give(),
+            Err(f) if f.lost => lent.discard(),
+            // Put right when dropped.
+            Err(_) => {}
+        }
+        done
     }
 
     pub(crate) async fn begin(&self) -> Result<Held, Fault> {
-        self.pool.begin_with(BEGIN).await.map_err(|e| fault::read(e, BEGIN)).inspect_err(|f| {
-            if f.lost {
-                self.cut();
+        let mut held = Held(self.pool.take().await?);
+        held.0.inside = true;
+        match plain(held.0.conn()?, BEGIN).await {
+            Ok(()) => Ok(held),
+            Err(f) => {
+                if f.lost {
+                    held.0.discard();
+                    self.cut();
+                }
+                Err(f)
             }
-        })
+        }
     }
 
     /// Notes that a connection was found gone.
     pub(crate) fn cut(&self) {
         self.cut.note();
     }
+}
+
+/// A connection inside a transaction; rolled back when dropped.
+pub(crate) struct Held(Lent);
+
+impl Held {
+    pub(crate) fn conn(&mut self) -> Result<&mut PgConnection, Fault> {
+        self.0.conn()
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), Fault> {
+        self.end("COMMIT").await
+    }
+
+    pub(crate) async fn rollback(self) -> Result<(), Fault> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, text: &'static str) -> Result<(), Fault> {
+        match plain(self.0.conn()?, text).await {
+            Ok(()) => {
+                self.0.inside = false;
+                self.0.give();
+                Ok(())
+            }
+            Err(f) => {
+                if f.lost {
+                    self.0.discard();
+                }
+                Err(f)
+            }
+        }
+    }
+}
+
+/// A statement without values and without an answer.
+async fn plain(conn: &mut PgConnection, text: &'static str) -> Result<(), Fault> {
+    sqlx::raw_sql(text).execute(conn).await.map(drop).map_err(|e| fault::read(e, text))
 }
 
 pub(crate) async fn query(conn: &mut PgConnection, sql: Sql) -> Result<Vec<Vec<Value>>, Fault> {
@@ -129,7 +167,7 @@ pub(crate) async fn execute(conn: &mut PgConnection, sql: Sql) -> Result<Outcome
 
 /// Several statements at once, without values: migrations.
 pub(crate) async fn script(conn: &mut PgConnection, text: &'static str) -> Result<(), Fault> {
-    sqlx::raw_sql(text).execute(conn).await.map(drop).map_err(|e| fault::read(e, text))
+    plain(conn, text).await
 }
 
 fn bind(args: Vec<Arg>) -> Result<PgArguments> {

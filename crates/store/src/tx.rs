@@ -87,7 +87,10 @@ impl Tx {
     pub(crate) async fn ask(&mut self, sql: Sql) -> Result<Vec<Vec<Value>>> {
         let done = match self.open()? {
             Conn::Sqlite(held) => held.query(sql).await,
-            Conn::Postgres(held) => pg::query(held, sql).await,
+            Conn::Postgres(held) => match held.conn() {
+                Ok(conn) => pg::query(conn, sql).await,
+                Err(fault) => Err(fault),
+            },
         };
         self.note(done)
     }
@@ -95,7 +98,10 @@ impl Tx {
     pub(crate) async fn run(&mut self, sql: Sql) -> Result<sqlite::Outcome> {
         let done = match self.open()? {
             Conn::Sqlite(held) => held.execute(sql).await,
-            Conn::Postgres(held) => pg::execute(held, sql).await,
+            Conn::Postgres(held) => match held.conn() {
+                Ok(conn) => pg::execute(conn, sql).await,
+                Err(fault) => Err(fault),
+            },
         };
         self.note(done)
     }
@@ -103,7 +109,10 @@ impl Tx {
     pub(crate) async fn script(&mut self, text: &'static str) -> Result<()> {
         let done = match self.open()? {
             Conn::Sqlite(held) => held.script(text),
-            Conn::Postgres(held) => pg::script(held, text).await,
+            Conn::Postgres(held) => match held.conn() {
+                Ok(conn) => pg::script(conn, text).await,
+                Err(fault) => Err(fault),
+            },
         };
         self.note(done)
     }
@@ -267,7 +276,7 @@ impl Tx {
                 // Told even when this future is dropped while the server commits.
                 let _told = (!changes.is_empty()).then(|| Told(core.clone()));
                 if let Some(Conn::Postgres(held)) = self.conn.take() {
-                    held.commit().await.map_err(|e| crate::fault::read(e, "COMMIT"))?;
+                    held.commit().await?;
                 }
                 Ok(None)
             }
@@ -280,7 +289,7 @@ impl Tx {
             Some(Conn::Sqlite(mut held)) => held.clean(),
             Some(Conn::Postgres(held)) => {
                 if let Err(e) = held.rollback().await {
-                    tracing::debug!(error = %e, "rollback failed; the server ends the transaction with its connection");
+                    tracing::debug!(error = ?e.error, "rollback failed; the server ends the transaction with its connection");
                 }
             }
             None => {}
