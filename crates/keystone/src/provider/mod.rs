@@ -11,6 +11,7 @@
 //! that it is the same row for ever, whoever synchronises. Nothing here ever takes an unanswered question for an empty answer.
 
 pub(crate) mod apply;
+pub(crate) mod cas;
 pub(crate) mod config;
 pub(crate) mod dn;
 pub(crate) mod entries;
@@ -18,6 +19,7 @@ pub(crate) mod external;
 pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod mapping;
+pub(crate) mod oauth2;
 pub(crate) mod oidc;
 pub(crate) mod pending;
 pub(crate) mod plan;

@@ -53,7 +53,7 @@ pub struct Begin {
 }
 
 /// The drivers there are.
-static DRIVERS: [&dyn Driver; 1] = [&super::oidc::OpenId];
+static DRIVERS: [&dyn Driver; 3] = [&super::oidc::OpenId, &super::oauth2::OAuth2, &super::cas::Cas];
 
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {
     DRIVERS.iter().find(|d| d.name() == name).copied()

@@ -1,10 +1,12 @@
 //! Single sign-on against a real, certified OpenID provider and a real browser: who gets in and as what, and who does not.
 
 mod attacks;
+mod door;
 #[allow(dead_code, reason = "a part of the suite's kit")]
 #[path = "../suite/kit.rs"]
 mod kit;
 mod node;
+mod others;
 mod story;
 
 use base::{Clock, Json};
@@ -88,6 +90,8 @@ mod sqlite {
         on_sqlite:
         story { from_the_first_login_on users_that_are_linked }
         attacks { tokens_that_are_wrong ends_that_are_wrong configurations_that_are_wrong }
+        door { a_browser_on_the_same_machine a_device_with_a_code }
+        others { a_code_and_an_address a_ticket }
     }
 }
 

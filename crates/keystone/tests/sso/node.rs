@@ -9,10 +9,11 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("package.json", include_str!("provider/package.json")),
     ("package-lock.json", include_str!("provider/package-lock.json")),
     ("provider.mjs", include_str!("provider/provider.mjs")),
+    ("cas.mjs", include_str!("provider/cas.mjs")),
     ("driver.mjs", include_str!("provider/driver.mjs")),
 ];
 

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { cas } from './cas.mjs';
 import { provider } from './provider.mjs';
 
 // What libraries say belongs to nobody's answers.
@@ -56,6 +57,7 @@ const commands = {
   rotate: ({ kid }) => { idp.rotate(kid); },
   logout_token: (wish) => ({ token: idp.logoutToken(wish) }),
   answers: () => ({ answers: idp.answers() }),
+  cas: async ({ user, attributes }) => { const server = await cas(); server.is(user, attributes); return { url: server.url }; },
   walk,
   /** Ends the session at the provider, as its user does. */
   end: async () => {

@@ -46,6 +46,9 @@ export async function provider({ redirect_uris, secret }) {
       clients: [{
         client_id: 'wolke', client_secret: secret, redirect_uris, response_types: ['code'], grant_types: ['authorization_code'],
         ...(state.backchannel && { backchannel_logout_uri: state.backchannel, backchannel_logout_session_required: true }),
+      }, {
+        client_id: 'wolke-post', client_secret: secret, redirect_uris, response_types: ['code'], grant_types: ['authorization_code'],
+        token_endpoint_auth_method: 'client_secret_post',
       }],
       jwks: { keys: state.keys.map((k) => k.jwk) },
       cookies: { keys: ['a key of a test'] },
