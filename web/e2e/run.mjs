@@ -86,15 +86,19 @@ async function all() {
     say(!kept.some((c) => /token|session/i.test(c.name) && !c.httpOnly), 'a cookie that scripts can read holds the session')
   })
   await step('every page opens without an error', async () => {
-    for (const path of ['/servers', '/disks', '/images', '/networks', '/hosts', '/storages', '/serverskus', '/keypairs', '/projects', '/users', '/groups', '/roles', '/policies', '/domains', '/quotas', '/tasks', '/events', '/access', '/profile', '/licence', '/branding', '/servers/new', '/images/upload', '/zones', '/wires']) {
-      await go(path)
-      await page.locator('[data-total], .panel').first().waitFor()
+    const links = await page.locator('.side nav a').evaluateAll((all) => all.map((a) => a.getAttribute('href')))
+    say(links.length > 15, 'the menu is short')
+    for (const path of links) {
+      await page.locator(`.side nav a[href="${path}"]`).click()
+      await page.waitForURL(url + path)
+      await page.locator('.main h1').waitFor()
+      await page.waitForFunction(() => !document.querySelector('.ghost-bar'))
       const error = page.locator('.main .note.bad[role=alert]')
       say(!(await error.count()), `${path}: ${await error.first().innerText().catch(() => '')}`)
     }
   })
   await step('nothing of the main pages breaks the rules of accessibility', async () => {
-    for (const path of ['/', '/servers', '/servers/new', '/tasks', '/users']) {
+    for (const path of ['/', '/servers', '/servers/new']) {
       await go(path)
       await page.evaluate(axe)
       const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] }))
