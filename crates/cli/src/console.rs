@@ -1,46 +1,82 @@
-//! The serial console of a server on this machine: the terminal becomes the server's until Ctrl-].
+//! Consoles of servers over the network: the terminal becomes the server's until Ctrl-], or a port of this machine becomes its screen.
 
 use crate::{
     body,
+    catalog::Service,
     fail::{Fail, Result},
-    server,
-    session::Session,
+    session::{Session, segment},
 };
 use clap::ArgMatches;
+use http::{Method, tunnel::Tunnel};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
 };
 use std::{
-    io::{ErrorKind, IsTerminal, Read, Write},
+    io::{IsTerminal, Read, Write},
     os::unix::net::UnixStream,
 };
+use tokio::{io::copy_bidirectional, net::TcpListener};
 
+/// What consoles of the compute service are upgraded to.
+const PROTOCOL: &str = "wolke-console";
 /// Ctrl-]
 const ESCAPE: u8 = 0x1d;
 
+/// `wolke server console ID`.
 pub async fn run(matches: &ArgMatches) -> Result<()> {
     let which = body::text(matches, "id").unwrap_or_default();
     let session = Session::open(matches).await?;
-    let seen = server::fetch(&session, which, "desc").await?;
-    let Some(path) = seen["serial"].as_str().filter(|p| !p.is_empty()) else {
-        return Err(Fail::usage(format!("server {which} has no console now; it must run: wolke server start {which}")));
-    };
-    let socket = match UnixStream::connect(path) {
-        Ok(socket) => socket,
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            let host = server::fetch(&session, which, "").await?["host"].as_str().unwrap_or("its host").to_string();
-            return Err(Fail::usage(format!("the console of {which} is on {host}; run this command there, or `wolke server ssh {which}`")));
-        }
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-            return Err(Fail::usage(format!("{path}: not permitted; run this command as root")));
-        }
-        Err(e) => return Err(Fail::file(path, &e)),
-    };
+    let mut guest = open(&session, which, "serial").await?;
     eprintln!("console of {which}; Ctrl-] leaves, Enter may bring the prompt");
-    let outcome = attach(socket);
+    let (terminal, ours) = UnixStream::pair().map_err(|e| Fail::file("terminal", &e))?;
+    let mut ours = tokio::net::UnixStream::from_std(nonblocking(ours)?).map_err(|e| Fail::file("terminal", &e))?;
+    // The terminal is read by a thread of its own: there is no other way that leaves it as it was.
+    let person = tokio::task::spawn_blocking(move || attach(terminal));
+    let over = copy_bidirectional(&mut ours, &mut guest).await;
+    drop(ours);
+    let outcome = person.await.map_err(|e| Fail::usage(e.to_string()))?;
     eprintln!("\r\nconsole left");
+    over.map_err(|e| Fail::file("console", &e))?;
     outcome
+}
+
+fn nonblocking(socket: UnixStream) -> Result<UnixStream> {
+    socket.set_nonblocking(true).map_err(|e| Fail::file("terminal", &e))?;
+    Ok(socket)
+}
+
+/// `wolke server vnc ID`: a port of this machine is the server's screen until Ctrl-C.
+pub async fn vnc(matches: &ArgMatches) -> Result<()> {
+    let which = body::text(matches, "id").unwrap_or_default().to_string();
+    let at = body::text(matches, "listen").unwrap_or("127.0.0.1:0");
+    let session = std::sync::Arc::new(Session::open(matches).await?);
+    // Whether it can be had at all is said now, not to the viewer.
+    drop(open(&session, &which, "vnc").await?);
+    let listener = TcpListener::bind(at).await.map_err(|e| Fail::file(at, &e))?;
+    let address = listener.local_addr().map_err(|e| Fail::file(at, &e))?;
+    println!("vnc://{address}");
+    eprintln!("the screen of {which}, for any VNC viewer: {address}; Ctrl-C ends it");
+    loop {
+        let (mut viewer, _) = listener.accept().await.map_err(|e| Fail::file(at, &e))?;
+        let (session, which) = (session.clone(), which.clone());
+        tokio::spawn(async move {
+            match open(&session, &which, "vnc").await {
+                Ok(mut screen) => {
+                    if let Err(e) = copy_bidirectional(&mut viewer, &mut screen).await {
+                        eprintln!("a viewer left: {e}");
+                    }
+                }
+                Err(e) => eprintln!("{}", e.message()),
+            }
+        });
+    }
+}
+
+/// The server's console, wherever its host is.
+async fn open(session: &Session, which: &str, kind: &str) -> Result<Tunnel> {
+    let call = session.call(Service::Compute, Method::GET, &format!("/servers/{}/console", segment(which)))?;
+    session.tunnel(call.query("kind", kind), PROTOCOL).await
 }
 
 /// The terminal as it was, given back however we leave.

@@ -75,7 +75,7 @@ async fn dispatch(name: &str, matches: &ArgMatches, whole: fn() -> Command) -> R
     match (name, verb) {
         ("server", "create") => server::create(inner).await,
         ("server", "ssh") => server::ssh(inner).await,
-        ("server", "vnc") => server::vnc(inner).await,
+        ("server", "vnc") => console::vnc(inner).await,
         ("server", "console") => console::run(inner).await,
         ("server", "wait") => server::wait(inner).await,
         ("image", "create") => image::create(inner).await,

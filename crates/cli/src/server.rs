@@ -84,7 +84,15 @@ pub fn commands() -> Vec<Command> {
             .arg(Arg::new("print").long("print").action(ArgAction::SetTrue).help("Print the command instead of running it"))
             .arg(Arg::new("args").num_args(0..).last(true).help("Command to run there, and further arguments of ssh")),
         Command::new("console").about("Attach to the serial console; Ctrl-] leaves it.").arg(id(false)),
-        leaf("vnc", "Say how to reach the screen.").arg(id(false)),
+        Command::new("vnc")
+            .about("Make a port of this machine the server's screen, for any VNC viewer; Ctrl-C ends it.")
+            .arg(id(false))
+            .arg(
+                Arg::new("listen")
+                    .long("listen")
+                    .value_name("ADDRESS:PORT")
+                    .help("Where the viewer connects; left out: a free port of 127.0.0.1"),
+            ),
     ]
 }
 
@@ -273,19 +281,6 @@ pub async fn ssh(matches: &ArgMatches) -> Result<()> {
     }
     let error = std::process::Command::new(&line[0]).args(&line[1..]).exec();
     Err(Fail::usage(format!("ssh cannot be run ({error}); install openssh-client, or use: {}", line.join(" "))))
-}
-
-pub async fn vnc(matches: &ArgMatches) -> Result<()> {
-    let which = body::text(matches, "id").unwrap_or_default();
-    let session = Session::open(matches).await?;
-    let screen = fetch(&session, which, "vnc").await?;
-    output::one(matches, &screen)?;
-    let socket = screen["socket"].as_str().unwrap_or_default();
-    if body::text(matches, "output") == Some("table") && !socket.is_empty() {
-        let there = if std::path::Path::new(socket).exists() { "on this machine" } else { "on the server's host" };
-        eprintln!("the screen is a socket {there}; for a viewer over TCP: socat TCP-LISTEN:5900,bind=127.0.0.1,fork UNIX-CONNECT:{socket}");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

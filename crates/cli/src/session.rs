@@ -12,7 +12,7 @@ use crate::{
 use api_identity::{AUTH_TOKEN, SUBJECT_TOKEN, Subject, TokenAnswer};
 use base::{Clock, Timestamp};
 use clap::ArgMatches;
-use http::{Answer, Call, Client, ClientOptions, Method, Trust, error_body};
+use http::{Answer, Call, Client, ClientOptions, Method, Trust, error_body, tunnel::Tunnel};
 use serde_json::Value as Json;
 use std::time::Duration;
 
@@ -236,6 +236,11 @@ impl Session {
     /// Sends and reads the JSON that comes back.
     pub async fn json(&self, call: Call) -> Result<Json> {
         self.send(call).await?.json().await.map_err(|e| Fail::refused(&e, 0, &self.request))
+    }
+
+    /// A connection that stops being HTTP.
+    pub async fn tunnel(&self, call: Call, protocol: &str) -> Result<Tunnel> {
+        call.header("x-request-id", &self.request).tunnel(protocol).await.map_err(|e| Fail::refused(&e, 0, &self.request))
     }
 
     pub async fn get(&self, service: Service, path: &str, query: &[(String, String)]) -> Result<Json> {

@@ -8,6 +8,7 @@ use lab::qga::GuestAgent;
 use lab::{PATIENCE, Platform, until_none};
 use serde_json::{Value as Json, json};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Waits until a server's status is this; the server then.
 async fn reach(platform: &Platform, word: &str) -> Json {
@@ -104,5 +105,67 @@ fn vm_parts_come_and_go_while_it_runs() {
             if matches!(servers, Ok(0)) { platform.strays_of_host(&rows).await } else { vec![format!("{servers:?}")] }
         })
         .await;
+    });
+}
+
+/// Reads until the text has come.
+async fn hear(console: &mut (impl AsyncReadExt + Unpin), want: &str) -> String {
+    let (mut heard, mut piece) = (Vec::new(), [0u8; 4096]);
+    let all = tokio::time::timeout(PATIENCE, async {
+        while !String::from_utf8_lossy(&heard).contains(want) {
+            let n = console.read(&mut piece).await.expect("a console that is open");
+            assert!(n > 0, "the console closed after {}", String::from_utf8_lossy(&heard));
+            heard.extend_from_slice(&piece[..n]);
+        }
+    });
+    let done = all.await.is_ok();
+    let heard = String::from_utf8_lossy(&heard).into_owned();
+    assert!(done, "not heard: {want}; but: {heard}");
+    heard
+}
+
+#[test]
+fn vm_consoles_come_over_the_network() {
+    on_a_machine("vm_consoles_come_over_the_network", async || {
+        let platform = Platform::start(&[], false).await;
+        platform.host_is_online().await;
+        platform.upload_guest();
+        platform.create("web", "testvm", 128).await;
+        reach(&platform, "running").await;
+
+        // The screen: what RFB begins with, and it may be watched by two.
+        let mut screen = platform.console("web", "vnc", true).await.expect("a screen");
+        hear(&mut screen, "RFB 003.").await;
+        hear(&mut platform.console("web", "vnc", true).await.expect("another"), "RFB 003.").await;
+
+        // The serial port: what was said before is shown, what is typed arrives, and the newest caller has it.
+        let mut serial = platform.console("web", "serial", true).await.expect("a serial console");
+        hear(&mut serial, "login:").await;
+        serial.write_all(b"root\n").await.expect("typed");
+        hear(&mut serial, "assword").await;
+        let mut newer = platform.console("web", "serial", true).await.expect("a serial console");
+        hear(&mut newer, "assword").await;
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, serial.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "the older one ends");
+
+        // Refused with a reason.
+        let refused = async |server: &str, kind: &str, known: bool| match platform.console(server, kind, known).await {
+            Err(e) => (e.class(), e.to_string()),
+            Ok(_) => panic!("{server} {kind}: opened"),
+        };
+        assert_eq!(refused("web", "vnc", false).await.0, base::Class::Forbidden);
+        assert_eq!(refused("nothing", "vnc", true).await.0, base::Class::ResourceNotFound);
+        let (class, text) = refused("web", "spice", true).await;
+        assert!(class == base::Class::InputParameter && text.contains("vnc, serial"), "{class:?} {text}");
+        let events = platform.get("logs?obj_name=web&limit=50").await.expect("events").to_string();
+        assert!(events.contains("serial opened"), "{events}");
+
+        platform.post("servers/web/stop", json!({"is_force": true})).await.expect("it is taken");
+        let mut rest = Vec::new();
+        tokio::time::timeout(PATIENCE, newer.read_to_end(&mut rest)).await.expect("it ends with the guest").ok();
+        reach(&platform, "ready").await;
+        let (class, text) = refused("web", "vnc", true).await;
+        assert!(class == base::Class::InvalidStatus && text.contains("ready"), "{class:?} {text}");
     });
 }

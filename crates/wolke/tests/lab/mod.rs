@@ -8,7 +8,7 @@ pub mod qga;
 pub mod users;
 
 use base::{Error, Json, Result};
-use http::{Client, ClientOptions, Method};
+use http::{Client, ClientOptions, Method, tunnel::Tunnel};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -130,6 +130,16 @@ impl Platform {
             None => call,
         };
         call.send().await?.json().await
+    }
+
+    /// A console of a server as administrator, or as nobody.
+    pub async fn console(&self, server: &str, kind: &str, known: bool) -> Result<Tunnel> {
+        let mut call = self.client.get(&format!("{}/compute/servers/{server}/console", self.url())).query("kind", kind);
+        if known {
+            let administrator = self.administrator.as_ref().expect("a platform that was started");
+            call = call.token(administrator.session().await.map_err(Error::internal)?);
+        }
+        call.tunnel("wolke-console").await
     }
 
     pub async fn get(&self, path: &str) -> Result<Json> {
