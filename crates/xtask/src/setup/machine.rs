@@ -55,21 +55,27 @@ impl Machine {
     }
 }
 
-/// Names and versions of what a dpkg status file says is installed and configured.
+/// Names and versions of what a dpkg status file says is installed and configured, under their own names and those they stand in for: a Node.js
+/// from its makers, for one, is npm as well, and Debian's cannot be put beside it.
 fn installed(status: &str) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for stanza in status.split("\n\n") {
-        let (mut name, mut version, mut ok) = ("", "", false);
+        let (mut name, mut version, mut provides, mut ok) = ("", "", "", false);
         for line in stanza.lines() {
             if let Some(value) = line.strip_prefix("Package: ") {
                 name = value;
             } else if let Some(value) = line.strip_prefix("Version: ") {
                 version = value;
+            } else if let Some(value) = line.strip_prefix("Provides: ") {
+                provides = value;
             } else if let Some(value) = line.strip_prefix("Status: ") {
                 ok = value.ends_with(" ok installed");
             }
         }
         if ok && !name.is_empty() {
+            for other in provides.split(',').filter_map(|p| p.split_whitespace().next()) {
+                all.entry(other.to_string()).or_insert_with(|| version.to_string());
+            }
             all.insert(name.to_string(), version.to_string());
         }
     }
@@ -104,14 +110,17 @@ mod tests {
         put("etc/os-release", "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_CODENAME=bookworm\n");
         put(
             "var/lib/dpkg/status",
-            "Package: git\nStatus: install ok installed\nVersion: 1:2.39\nDescription: x\n Package: not this\n\n\
+            "Package: git\nStatus: install ok installed\nVersion: 1:2.39\nProvides: git-core (= 1:2.39), git-old\nDescription: x\n Package: not this\n\n\
              Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\nStatus: install ok unpacked\nVersion: 1\n",
         );
         put("etc/apt/sources.list", "deb http://mirror.example/debian bookworm main\n");
         put("etc/apt/sources.list.d/off.sources.disabled", "Types: deb\nURIs: http://x.example\nSuites: y\n");
         let machine = Machine::under(dir.path());
         assert!(machine.is_debian());
-        assert_eq!(machine.installed.into_iter().collect::<Vec<_>>(), [("git".to_string(), "1:2.39".to_string())]);
+        assert_eq!(
+            machine.installed.into_iter().collect::<Vec<_>>(),
+            ["git", "git-core", "git-old"].map(|name| (name.to_string(), "1:2.39".to_string()))
+        );
         assert_eq!(machine.sources.len(), 1);
     }
 }

@@ -190,7 +190,7 @@ mod tests {
         let (ed, key) = ed25519();
         let sign = |m: &[u8]| ed.sign(m).as_ref().to_vec();
         let all: Vec<&str> = ALGORITHMS.to_vec();
-        let mut check = |header: Json, keys: &[Json], want: Refused| {
+        let check = |header: Json, keys: &[Json], want: Refused| {
             let text = token(header.clone(), sign);
             assert_eq!(verify(&text, keys, &all).expect_err("refused"), want, "{header}");
         };
