@@ -94,7 +94,7 @@ async function all() {
       await page.locator('.main h1').waitFor()
       await page.waitForFunction(() => !document.querySelector('.ghost-bar'))
       const error = page.locator('.main .note.bad[role=alert]')
-      say(!(await error.count()), `${path}: ${await error.first().innerText().catch(() => '')}`)
+      if (await error.count()) throw new Error(`${path}: ${await error.first().innerText()}`)
     }
   })
   await step('nothing of the main pages breaks the rules of accessibility', async () => {

@@ -26,7 +26,7 @@ export function wear(b: Partial<Branding>) {
   for (const name of ['--accent', '--accent-text', '--accent-ink']) root.removeProperty(name)
   if (branding.accent) {
     root.setProperty('--accent', `light-dark(${branding.accent}, color-mix(in srgb, ${branding.accent} 45%, #ffffff))`)
-    root.setProperty('--accent-text', `light-dark(${branding.accent}, color-mix(in srgb, ${branding.accent} 45%, #ffffff))`)
+    root.setProperty('--accent-text', `light-dark(color-mix(in srgb, ${branding.accent} 78%, #000000), color-mix(in srgb, ${branding.accent} 45%, #ffffff))`)
     root.setProperty('--accent-ink', 'light-dark(#ffffff, #0b1020)')
   }
   document.title = branding.name
