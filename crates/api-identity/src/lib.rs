@@ -21,6 +21,7 @@ mod region;
 mod request;
 pub mod role;
 mod rolepolicy;
+pub mod saml;
 mod secret;
 mod service;
 mod transport;
