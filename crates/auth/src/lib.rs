@@ -15,6 +15,7 @@ pub mod bindings;
 pub mod defaults;
 pub mod guard;
 pub mod password;
+pub mod pkce;
 pub mod policy;
 pub mod seal;
 pub mod sigv4;

@@ -28,6 +28,7 @@ mod identity;
 mod image;
 mod keypair;
 mod login;
+pub mod login_sso;
 mod misc;
 mod output;
 mod profile;
