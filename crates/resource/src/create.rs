@@ -217,7 +217,7 @@ async fn insert(op: &Op<'_>, map: &Map, row: Row, wish: Option<names::Wish>, cou
 
 fn created_notes(row: &Row) -> String {
     let mut out = Vec::new();
-    view::write_row(&mut out, row, &[], true, Scope::System, None);
+    view::write_rows(&mut out, &view::Page::new(vec![row.clone()], false, true, Scope::System), None);
     String::from_utf8(out).unwrap_or_default()
 }
 

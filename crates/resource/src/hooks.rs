@@ -2,7 +2,7 @@
 
 use crate::{BoxFuture, Map, Page, Params, engine::Op};
 use base::{Caller, Error, Result, Row, Scope, err};
-use store::{Cond, Tx};
+use store::{Cond, Select, Tx};
 
 /// How a row is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,12 @@ pub trait Hooks: Send + Sync + 'static {
     /// Narrows a list by parameters the facts do not know.
     fn filter<'a>(&'a self, _op: &'a Op<'a>, _params: &'a Params, _cond: &'a mut Cond) -> BoxFuture<'a, Result<()>> {
         nothing()
+    }
+
+    /// What [`Hooks::view`] wants to know of the rows of a page: asked together with what the engine wants to know, so that a database far away is asked
+    /// once. The rows of each select come back in [`Page::answers`].
+    fn asks<'a>(&'a self, _op: &'a Op<'a>, _page: &'a Page) -> Vec<Select> {
+        Vec::new()
     }
 
     /// Adds what is computed or joined, to a whole page at once: a constant number of queries, however many rows.

@@ -37,12 +37,7 @@ pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
     // A server with details takes some three and a half KiB.
     let mut out = Vec::with_capacity(256 + page.rows.len() * if details { 4096 } else { 2048 });
     out.extend_from_slice(format!("{{\"{}\":[", facts.plural).as_bytes());
-    for (i, row) in page.rows.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        view::write_row(&mut out, row, &page.extras[i], false, page.rights, only.as_deref());
-    }
+    view::write_rows(&mut out, &page, only.as_deref());
     out.push(b']');
     let mut number = |key: &str, n: u64| {
         if n > 0 {

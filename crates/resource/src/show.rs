@@ -29,6 +29,6 @@ pub(crate) async fn write(op: &Op<'_>, row: Row, out: &mut Vec<u8>) -> Result<()
     op.kind.hooks.view(op, &mut page).await?;
     let fields = op.params.all("field");
     let only = if fields.is_empty() { None } else { Some(&fields[..]) };
-    view::write_row(out, &page.rows[0], &page.extras[0], true, page.rights, only);
+    view::write_rows(out, &page, only);
     Ok(())
 }

@@ -16,20 +16,21 @@ pub(crate) const USER: &str = "user:";
 const MAX_KEY: usize = 64;
 const MAX_VALUE: usize = 65_535;
 
-/// The pairs of a page of rows, by row id, in one query. Hidden bookkeeping keys are left out.
-pub(crate) async fn of_page(mut db: &store::Db, facts: &Facts, ids: &[&str]) -> Result<HashMap<String, BTreeMap<String, String>>> {
+/// The pairs of a page of rows.
+pub(crate) fn ask(facts: &Facts, ids: &[&str]) -> Select {
+    pairs().filter(Cond::is_in("obj_id", ids.iter().copied()).and(Cond::eq("obj_type", facts.name)))
+}
+
+/// The answer to [`ask`], by row id. Hidden bookkeeping keys are left out.
+pub(crate) fn by_row(rows: Vec<Vec<Value>>) -> HashMap<String, BTreeMap<String, String>> {
     let mut out: HashMap<String, BTreeMap<String, String>> = HashMap::new();
-    if ids.is_empty() {
-        return Ok(out);
-    }
-    let select = pairs().filter(Cond::is_in("obj_id", ids.iter().copied()).and(Cond::eq("obj_type", facts.name)));
-    for row in db.rows(&select).await? {
-        let [id, key, value] = &row[..] else { continue };
-        if !key.as_str().starts_with("__") {
-            out.entry(id.as_str().to_string()).or_default().insert(key.as_str().to_string(), value.as_str().to_string());
+    for row in rows {
+        let Ok([Value::Text(id), Value::Text(key), Value::Text(value)]) = <[Value; 3]>::try_from(row) else { continue };
+        if !key.starts_with("__") {
+            out.entry(id).or_default().insert(key, value);
         }
     }
-    Ok(out)
+    out
 }
 
 fn pairs() -> Select {
@@ -89,7 +90,8 @@ pub async fn write(tx: &mut Tx, row: &Row, pairs: &[(String, Option<String>)], r
 /// `GET …/{id}/metadata?field=&prefix=`
 pub(crate) fn read<'a>(op: &'a Op<'a>, row: &'a Row) -> BoxFuture<'a, Result<Json>> {
     Box::pin(async move {
-        let mut tags = of_page(&op.engine.db, row.facts, &[row.id()]).await?.remove(row.id()).unwrap_or_default();
+        let mut db = &op.engine.db;
+        let mut tags = by_row(db.rows(&ask(row.facts, &[row.id()])).await?).remove(row.id()).unwrap_or_default();
         let (fields, prefix) = (op.params.all("field"), op.params.text("prefix").unwrap_or_default());
         tags.retain(|k, _| k.starts_with(&prefix) && (fields.is_empty() || fields.contains(k)));
         Ok(Json::Object(tags.into_iter().map(|(k, v)| (k, Json::String(v))).collect()))

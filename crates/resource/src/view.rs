@@ -1,15 +1,19 @@
 //! From rows to the answer: a whole page at once, then straight into bytes.
 
-use crate::{BoxFuture, Owner, engine::Op, tags};
+use crate::{BoxFuture, Objects, Owner, engine::Op, tags};
 use base::{Flags, Json, Level, Result, Row, Scope, Value};
 use std::{borrow::Cow, collections::HashMap};
-use store::{Cond, Pick, Read, Select};
+use store::Read;
 
 /// Rows on their way out, with what was computed for each.
 pub struct Page {
     pub rows: Vec<Row>,
     /// Further keys of each row, in step with `rows`.
     pub extras: Vec<Vec<(Cow<'static, str>, Json)>>,
+    /// The same, written already; no key of these is among `extras`.
+    written: Vec<Vec<(&'static str, Vec<u8>)>>,
+    /// What was answered to [`crate::Hooks::asks`].
+    pub answers: Vec<Vec<Vec<Value>>>,
     /// Whether computed and joined fields are wanted.
     pub details: bool,
     /// Whether this is one object's own page rather than a list.
@@ -18,10 +22,21 @@ pub struct Page {
     pub rights: Scope,
 }
 
+/// The list that is shown without entries as well.
+const SHOWN_EMPTY: &str = "nics";
+
 impl Page {
     pub(crate) fn new(rows: Vec<Row>, details: bool, single: bool, rights: Scope) -> Page {
         let extras = rows.iter().map(|_| Vec::with_capacity(if details { 64 } else { 4 })).collect();
-        Page { rows, extras, details, single, rights }
+        let written = vec![Vec::new(); rows.len()];
+        Page { rows, extras, written, answers: Vec::new(), details, single, rights }
+    }
+
+    /// A list of objects; left out when it is empty, unless existing clients want to see even that.
+    pub fn add_list(&mut self, row: usize, key: &'static str, list: Objects) {
+        if !list.is_empty() || key == SHOWN_EMPTY {
+            self.written[row].push((key, list.list()));
+        }
     }
 
     pub fn add(&mut self, row: usize, key: &'static str, value: impl Into<Json>) {
@@ -44,12 +59,25 @@ pub(crate) fn standard<'a>(op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, 
         if page.rows.is_empty() {
             return Ok(());
         }
-        if facts.has("id") && facts.has("update_version") && op.kind.joint.is_none() {
+        let mut asks = op.kind.hooks.asks(op, page);
+        let tagged = facts.has("id") && facts.has("update_version") && op.kind.joint.is_none();
+        if tagged {
             let ids: Vec<&str> = page.rows.iter().map(Row::id).collect();
-            let mut found = tags::of_page(&op.engine.db, facts, &ids).await?;
+            asks.push(tags::ask(facts, &ids));
+        }
+        if !asks.is_empty() {
+            let mut db = &op.engine.db;
+            page.answers = db.together(&asks).await?;
+        }
+        if let Some(rows) = page.answers.pop_if(|_| tagged) {
+            let mut found = tags::by_row(rows);
             for i in 0..page.rows.len() {
-                let tags = found.remove(page.rows[i].id()).unwrap_or_default();
-                page.add(i, "metadata", Json::Object(tags.into_iter().map(|(k, v)| (k, Json::String(v))).collect()));
+                let mut object = Objects::default();
+                object.begin();
+                for (key, value) in found.remove(page.rows[i].id()).unwrap_or_default() {
+                    object.text(&key, &value);
+                }
+                page.written[i].push(("metadata", object.object()));
             }
         }
         if !page.details {
@@ -136,27 +164,81 @@ async fn references(op: &Op<'_>, page: &mut Page) -> Result<()> {
         if secret || ids.is_empty() || op.kind.facts.has(word) {
             continue;
         }
-        let names = names(&op.engine.db, kind.facts.table, ids).await?;
+        let names = op.engine.db.known(kind.facts, &["name"], ids.iter().map(String::as_str)).await?;
         for i in 0..page.rows.len() {
             if let Some(name) = names.get(page.rows[i].text(field.name)) {
-                page.extras[i].push((Cow::Borrowed(word), Json::String(name.clone())));
+                page.extras[i].push((Cow::Borrowed(word), name[0].to_json()));
             }
         }
     }
     Ok(())
 }
 
-/// Names by id.
-pub(crate) async fn names(mut db: &store::Db, table: &'static str, ids: Vec<String>) -> Result<HashMap<String, String>> {
-    let select = Select::from(table)
-        .pick(Pick::Column("id".into(), base::Kind::Text))
-        .pick(Pick::Column("name".into(), base::Kind::Text))
-        .filter(Cond::is_in("id", ids));
-    Ok(db.rows(&select).await?.into_iter().map(|r| (r[0].as_str().to_string(), r[1].as_str().to_string())).collect())
+/// What is written of the rows of a page. Most have the same computed keys, so that it is found out once for all of them.
+#[derive(Default)]
+struct Plan {
+    extras: Vec<Cow<'static, str>>,
+    written: Vec<&'static str>,
+    /// Of each column, each computed key and each that is written already, whether it is shown.
+    columns: Vec<bool>,
+    computed: Vec<bool>,
+    last_words: Vec<bool>,
 }
 
-/// Writes one row as a JSON object. `only` keeps the named keys.
-pub fn write_row(out: &mut Vec<u8>, row: &Row, extras: &[(Cow<'static, str>, Json)], single: bool, rights: Scope, only: Option<&[String]>) {
+impl Plan {
+    fn fits(&self, page: &Page, i: usize) -> bool {
+        let (extras, written) = (&page.extras[i], &page.written[i]);
+        self.columns.len() == page.rows[i].values.len()
+            && self.extras.len() == extras.len()
+            && self.written.len() == written.len()
+            && self.extras.iter().zip(extras).all(|(a, (b, _))| a == b)
+            && self.written.iter().zip(written).all(|(a, (b, _))| a == b)
+    }
+
+    fn of(page: &Page, i: usize, only: Option<&[String]>) -> Plan {
+        let (row, single, rights) = (&page.rows[i], page.single, page.rights);
+        let wanted = |name: &str| only.is_none_or(|only| only.iter().any(|o| o == name));
+        let extras: Vec<Cow<'static, str>> = page.extras[i].iter().map(|(name, _)| name.clone()).collect();
+        let written: Vec<&'static str> = page.written[i].iter().map(|(name, _)| *name).collect();
+        let shown = |field: &base::Field| {
+            let flags = field.flags;
+            let hidden = flags.has(Flags::HIDDEN)
+                || (flags.has(Flags::SHOW) && !single)
+                || (flags.has(Flags::ADMIN) && rights < Scope::System)
+                || (flags.has(Flags::DOMAIN) && rights < Scope::Domain);
+            !hidden && wanted(field.name)
+        };
+        let mut columns: Vec<bool> = row.facts.fields.iter().map(shown).collect();
+        // A computed key replaces the stored one of the same name, and an earlier computed one.
+        let mut last: HashMap<&str, usize> = HashMap::with_capacity(extras.len());
+        for (n, name) in extras.iter().map(AsRef::as_ref).chain(written.iter().copied()).enumerate() {
+            last.insert(name, n);
+            if let Some(column) = row.facts.position(name) {
+                columns[column] = false;
+            }
+        }
+        let computed = extras.iter().enumerate().map(|(n, name)| last.get(name.as_ref()) == Some(&n) && wanted(name)).collect();
+        let last_words = written.iter().map(|name| wanted(name)).collect();
+        Plan { columns, computed, extras, written, last_words }
+    }
+}
+
+/// Writes all rows of a page as JSON objects, with commas between. `only` keeps the named keys.
+pub(crate) fn write_rows(out: &mut Vec<u8>, page: &Page, only: Option<&[String]>) {
+    let mut plan = Plan::default();
+    for i in 0..page.rows.len() {
+        if i == 0 || !plan.fits(page, i) {
+            plan = Plan::of(page, i, only);
+        }
+        if i > 0 {
+            out.push(b',');
+        }
+        write_row(out, page, i, &plan);
+    }
+}
+
+fn write_row(out: &mut Vec<u8>, page: &Page, i: usize, plan: &Plan) {
+    let row = &page.rows[i];
     let mut first = true;
     let mut key = |out: &mut Vec<u8>, name: &str| {
         out.push(if first { b'{' } else { b',' });
@@ -166,45 +248,38 @@ pub fn write_row(out: &mut Vec<u8>, row: &Row, extras: &[(Cow<'static, str>, Jso
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\":");
     };
-    let wanted = |name: &str| only.is_none_or(|only| only.iter().any(|o| o == name));
-    // A computed key replaces the stored one of the same name, and an earlier computed one. Found by looking each up once: both lists are long.
-    let mut replaced = vec![false; row.values.len()];
-    let mut last: HashMap<&str, usize> = HashMap::with_capacity(extras.len());
-    for (i, (name, _)) in extras.iter().enumerate() {
-        if last.insert(name, i).is_none()
-            && let Some(column) = row.facts.position(name)
-        {
-            replaced[column] = true;
+    for ((field, value), shown) in row.facts.fields.iter().zip(&row.values).zip(&plan.columns) {
+        if *shown && !value.omitted() {
+            key(out, field.name);
+            write_value(out, value);
         }
     }
-    for (i, (field, value)) in row.facts.fields.iter().zip(&row.values).enumerate() {
-        let flags = field.flags;
-        let hidden = flags.has(Flags::HIDDEN)
-            || (flags.has(Flags::SHOW) && !single)
-            || (flags.has(Flags::ADMIN) && rights < Scope::System)
-            || (flags.has(Flags::DOMAIN) && rights < Scope::Domain);
-        if hidden || replaced[i] || value.omitted() || !wanted(field.name) {
-            continue;
-        }
-        key(out, field.name);
-        write_value(out, value);
-    }
-    for (i, (name, value)) in extras.iter().enumerate() {
+    for ((name, value), shown) in page.extras[i].iter().zip(&plan.computed) {
         let empty = match value {
             Json::Null => true,
             Json::String(s) => s.is_empty(),
-            Json::Array(a) => a.is_empty() && name != "nics",
+            Json::Array(a) => a.is_empty() && name != SHOWN_EMPTY,
             _ => false,
         };
-        if !empty && last.get(&**name) == Some(&i) && wanted(name) {
+        if *shown && !empty {
             key(out, name);
-            write_json(out, value);
+            match value {
+                Json::String(text) => write_text(out, text),
+                Json::Bool(b) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
+                other => write_json(out, other),
+            }
+        }
+    }
+    for ((name, value), shown) in page.written[i].iter().zip(&plan.last_words) {
+        if *shown {
+            key(out, name);
+            out.extend_from_slice(value);
         }
     }
     out.extend_from_slice(if first { b"{}" } else { b"}" });
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) {
+pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
     use std::io::Write;
     // Writing into a Vec cannot fail.
     let _ = match value {
@@ -213,11 +288,12 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
         Value::Int(n) => write!(out, "{n}"),
         Value::Bool(b) => out.write_all(if *b { b"true" } else { b"false" }),
         Value::Time(t) => write!(out, "\"{t}\""),
-        Value::Float(_) | Value::Json(_) => return write_json(out, &value.to_json()),
+        Value::Json(json) => return write_json(out, json),
+        Value::Float(_) => return write_json(out, &value.to_json()),
     };
 }
 
-fn write_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
     if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());

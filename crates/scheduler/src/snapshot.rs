@@ -89,6 +89,7 @@ impl Scheduler {
     /// Takes in everything committed so far: an answer after this knows of every commit before it.
     pub async fn catch_up(&self) -> Result<()> {
         let mut cursor = self.cursor.lock().await;
+        self.db.feed().settle().await?;
         loop {
             let batch = self.db.feed().after(*cursor, 1000).await?;
             if batch.lost {

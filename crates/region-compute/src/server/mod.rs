@@ -141,6 +141,10 @@ impl Hooks for ServerHooks {
         })
     }
 
+    fn asks<'a>(&'a self, _op: &'a Op<'a>, page: &'a Page) -> Vec<store::Select> {
+        view::asks(page)
+    }
+
     fn view<'a>(&'a self, op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, Result<()>> {
         Box::pin(view::view(op, page))
     }

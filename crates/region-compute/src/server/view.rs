@@ -1,61 +1,78 @@
 //! What a server's row shows beyond its columns: disks, interfaces, host, place. A constant number of queries for a page.
 
 use api_compute::{Disk, GuestDisk, GuestNetwork, Host, Network, Storage};
-use base::{Result, Row, Scope};
+use base::{Resource, Result, Row, Scope, Value};
 use region_infra::{brand, place};
-use resource::{Op, Page};
-use serde_json::{Value as Json, json};
+use resource::{Objects, Op, Page};
 use std::{
-    collections::{BTreeMap, HashMap},
-    fmt::Write,
+    collections::HashMap,
+    fmt::{Display, Write},
 };
-use store::{Cond, Read};
+use store::{Cells, Cond, Select};
+
+type Cell = Vec<Value>;
+
+const TIE: &[&str] = &["guest_id", "disk_id", "index", "driver", "cache_mode", "aio_mode", "boot_index", "iops", "bps"];
+const DISK: &[&str] =
+    &["id", "name", "disk_size", "disk_format", "disk_type", "storage_id", "auto_reset", "status", "template_id", "template_name"];
+const NIC: &[&str] = &["guest_id", "index", "ip_addr", "mac_addr", "network_id", "driver", "bw_limit", "ifname", "is_default"];
+const STORAGE: &[&str] = &["storage_type", "medium_type"];
+const NETWORK: &[&str] = &["name", "guest_ip_mask", "vlan_id"];
+const HOST: &[&str] =
+    &["zone_id", "enabled", "name", "access_ip", "access_mac", "billing_type", "resource_type", "host_status", "sn", "status", "host_type"];
+/// What a page calls the columns of a host, from the third on.
+const HOST_SHOWN: [&str; 9] = [
+    "host",
+    "host_access_ip",
+    "host_access_mac",
+    "host_billing_type",
+    "host_resource_type",
+    "host_service_status",
+    "host_sn",
+    "host_status",
+    "host_type",
+];
+
+/// Disks with their ties, and interfaces.
+pub(super) fn asks(page: &Page) -> Vec<Select> {
+    if !page.details {
+        return Vec::new();
+    }
+    let ids = page.ids("id");
+    let mine = || Cond::is_in("guest_id", ids.iter().map(String::as_str)).and(Cond::eq("deleted", false));
+    let tied = Select::from(GuestDisk::facts().table).column("disk_id", base::Kind::Text).filter(mine());
+    vec![
+        Select::of(GuestDisk::facts(), TIE).filter(mine()),
+        Select::of(Disk::facts(), DISK).filter(Cond::in_select("id", tied)),
+        Select::of(GuestNetwork::facts(), NIC).filter(mine()),
+    ]
+}
 
 pub(super) async fn view(op: &Op<'_>, page: &mut Page) -> Result<()> {
     for i in 0..page.rows.len() {
         page.add(i, "secgroup", "Default");
     }
-    if !page.details || page.rows.is_empty() {
-        return Ok(());
-    }
-    let mut db = &op.engine.db;
-    let ids = page.ids("id");
-    let live = || Cond::eq("deleted", false);
-    let by_guest = |column: &'static str| Cond::is_in(column, ids.iter().map(String::as_str)).and(live());
-    let mut ties: Vec<GuestDisk> = db.list(by_guest("guest_id")).await?;
-    ties.sort_by_key(|t| t.index);
-    let disks: HashMap<String, Disk> = db
-        .list::<Disk>(Cond::is_in("id", ties.iter().map(|t| t.disk_id.as_str())))
-        .await?
-        .into_iter()
-        .map(|d| (d.meta.id.clone(), d))
-        .collect();
-    let storages: HashMap<String, Storage> = {
-        let mut wanted: Vec<&str> = disks.values().map(|d| d.storage_id.as_str()).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        db.list::<Storage>(Cond::is_in("id", wanted)).await?.into_iter().map(|s| (s.meta.id.clone(), s)).collect()
-    };
-    let mut nics: Vec<GuestNetwork> = db.list(by_guest("guest_id")).await?;
-    nics.sort_by_key(|n| n.index);
-    let networks: HashMap<String, Network> = {
-        let mut wanted: Vec<&str> = nics.iter().map(|n| n.network_id.as_str()).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        db.list::<Network>(Cond::is_in("id", wanted)).await?.into_iter().map(|n| (n.meta.id.clone(), n)).collect()
-    };
-    let hosts: HashMap<String, Host> =
-        db.list::<Host>(Cond::is_in("id", page.ids("host_id"))).await?.into_iter().map(|h| (h.meta.id.clone(), h)).collect();
+    let Ok([ties, disks, nics]) = <[_; 3]>::try_from(std::mem::take(&mut page.answers)) else { return Ok(()) };
+    let db = &op.engine.db;
+    let (ties, nics) = (by_server(&ties, 2), by_server(&nics, 1));
+    let storages = db.known(Storage::facts(), STORAGE, disks.iter().map(|d| d[5].as_str())).await?;
+    let networks = db.known(Network::facts(), NETWORK, nics.values().flatten().map(|n| n[4].as_str())).await?;
+    let hosts = db.known(Host::facts(), HOST, page.rows.iter().map(|row| row.text("host_id"))).await?;
+    let disks: HashMap<&str, &Cell> = disks.iter().map(|d| (d[0].as_str(), d)).collect();
 
     brand(page);
-    let zone = |row: &Row| hosts.get(row.text("host_id")).map(|h| h.zone_id.clone()).unwrap_or_default();
+    let zone = |row: &Row| hosts.get(row.text("host_id")).map(|h| h[0].as_str().to_string()).unwrap_or_default();
     place(op, page, zone).await?;
     for i in 0..page.rows.len() {
         let id = page.rows[i].id().to_string();
-        show_disks(page, i, ties.iter().filter(|t| t.guest_id == id).collect(), &disks, &storages);
-        show_nics(page, i, nics.iter().filter(|n| n.guest_id == id).collect(), &networks);
+        show_disks(page, i, ties.get(id.as_str()).map_or(&[], Vec::as_slice), &disks, &storages);
+        show_nics(page, i, nics.get(id.as_str()).map_or(&[], Vec::as_slice), &networks);
         show_host(page, i, &hosts);
-        page.add(i, "secgroups", json!([{"id": "default", "name": "Default"}]));
+        let mut groups = Objects::default();
+        groups.begin();
+        groups.text("id", "default");
+        groups.text("name", "Default");
+        page.add_list(i, "secgroups", groups);
         page.add(i, "security_rules", "in:allow any");
         for key in ["can_recycle", "is_gpu", "is_prepaid_recycle", "cdrom_support", "floppy_support"] {
             page.add(i, key, false);
@@ -68,86 +85,127 @@ pub(super) async fn view(op: &Op<'_>, page: &mut Page) -> Result<()> {
     Ok(())
 }
 
-fn show_disks(page: &mut Page, i: usize, ties: Vec<&GuestDisk>, disks: &HashMap<String, Disk>, storages: &HashMap<String, Storage>) {
-    let (mut text, mut sum, mut info) = (String::new(), 0, Vec::new());
-    for tie in &ties {
-        let Some(d) = disks.get(&tie.disk_id) else { continue };
-        sum += d.disk_size;
-        let role = if tie.index == 0 { "root" } else { &d.disk_type };
+/// Rows by the server in their first column, in the order of another.
+fn by_server(rows: &[Cell], order: usize) -> HashMap<&str, Vec<&Cell>> {
+    let mut out: HashMap<&str, Vec<&Cell>> = HashMap::new();
+    for row in rows {
+        out.entry(row[0].as_str()).or_default().push(row);
+    }
+    out.values_mut().for_each(|rows| rows.sort_by_key(|row| row[order].as_int()));
+    out
+}
+
+/// A cell in a line of text.
+fn plain(value: &Value) -> &dyn Display {
+    match value {
+        Value::Int(n) => n,
+        Value::Text(s) => s,
+        _ => &"",
+    }
+}
+
+fn show_disks(page: &mut Page, i: usize, ties: &[&Cell], disks: &HashMap<&str, &Cell>, storages: &HashMap<String, Cells>) {
+    let (mut text, mut sum, mut info) = (String::new(), 0, Objects::default());
+    for tie in ties {
+        let [_, disk, index, driver, cache, aio, boot, iops, bps] = &tie[..] else { continue };
+        let Some([id, name, size, format, kind, storage, reset, status, template, template_name]) =
+            disks.get(disk.as_str()).map(|d| &d[..])
+        else {
+            continue;
+        };
+        sum += size.as_int().unwrap_or(0);
+        let role = if index.as_int() == Some(0) { "root" } else { kind.as_str() };
+        let [index_text, size_text] = [index, size].map(plain);
         // Writing into a String cannot fail.
         let _ = writeln!(
             text,
-            "disk{}:{}M/{}/{}/{}/{}/{role}",
-            tie.index, d.disk_size, d.disk_format, tie.driver, tie.cache_mode, tie.aio_mode
+            "disk{index_text}:{size_text}M/{}/{}/{}/{}/{role}",
+            format.as_str(),
+            driver.as_str(),
+            cache.as_str(),
+            aio.as_str()
         );
-        let storage = storages.get(&d.storage_id);
-        let mut one = json!({
-            "id": d.meta.id, "name": d.meta.name, "index": tie.index, "size": d.disk_size, "disk_format": d.disk_format, "disk_type": d.disk_type,
-            "driver": tie.driver, "cache_mode": tie.cache_mode, "aio_mode": tie.aio_mode, "boot_index": tie.boot_index, "auto_reset": d.auto_reset,
-            "iops": tie.iops, "bps": tie.bps, "throughput": 0, "preallocation": "off", "status": d.status.status,
-        });
-        if let Some(s) = storage {
-            one["storage_id"] = json!(s.meta.id);
-            one["storage_type"] = json!(s.storage_type);
-            one["medium_type"] = json!(s.medium_type);
+        info.begin();
+        for (key, value) in [
+            ("id", id),
+            ("name", name),
+            ("index", index),
+            ("size", size),
+            ("disk_format", format),
+            ("disk_type", kind),
+            ("driver", driver),
+            ("cache_mode", cache),
+            ("aio_mode", aio),
+            ("boot_index", boot),
+            ("auto_reset", reset),
+            ("iops", iops),
+            ("bps", bps),
+            ("status", status),
+        ] {
+            info.cell(key, value);
         }
-        if !d.template_id.is_empty() {
-            one["image_id"] = json!(d.template_id);
-            one["image"] = json!(d.template_name);
+        info.json("throughput", 0);
+        info.text("preallocation", "off");
+        if let Some(cells) = storages.get(storage.as_str()) {
+            info.cell("storage_id", storage);
+            info.cell("storage_type", &cells[0]);
+            info.cell("medium_type", &cells[1]);
         }
-        info.push(one);
+        if !template.as_str().is_empty() {
+            info.cell("image_id", template);
+            info.cell("image", template_name);
+        }
     }
     page.add(i, "disk", sum);
     page.add(i, "disk_count", ties.len());
-    page.add(i, "disks", text.trim_end().to_string());
-    page.add(i, "disks_info", info);
+    text.truncate(text.trim_end().len());
+    page.add(i, "disks", text);
+    page.add_list(i, "disks_info", info);
 }
 
-fn show_nics(page: &mut Page, i: usize, nics: Vec<&GuestNetwork>, networks: &HashMap<String, Network>) {
-    let mut text = String::new();
-    let mut list: Vec<Json> = Vec::new();
-    for nic in &nics {
-        let net = networks.get(&nic.network_id);
-        let (mask, vlan, name) = net.map_or((0, 1, ""), |n| (n.guest_ip_mask, n.vlan_id, n.meta.name.as_str()));
+fn show_nics(page: &mut Page, i: usize, nics: &[&Cell], networks: &HashMap<String, Cells>) {
+    let (mut text, mut list) = (String::new(), Objects::default());
+    let (mut ips, mut macs) = (Vec::with_capacity(nics.len()), Vec::with_capacity(nics.len()));
+    for nic in nics {
+        let [_, index, ip, mac, network, driver, limit, ifname, default] = &nic[..] else { continue };
+        let net = networks.get(network.as_str());
+        let (name, mask, vlan) = net.map_or(("", 0, 1), |n| (n[0].as_str(), n[1].as_int().unwrap_or(0), n[2].as_int().unwrap_or(0)));
+        let [index_text, limit_text] = [index, limit].map(plain);
+        let (ip_text, mac_text, driver) = (ip.as_str(), mac.as_str(), driver.as_str());
         let _ = writeln!(
             text,
-            "eth{}:{}/{mask}/{}/{vlan}/{name}/{}/{}/rx{}/tx{}/0",
-            nic.index, nic.ip_addr, nic.mac_addr, nic.driver, nic.bw_limit, nic.bw_limit, nic.bw_limit
+            "eth{index_text}:{ip_text}/{mask}/{mac_text}/{vlan}/{name}/{driver}/{limit_text}/rx{limit_text}/tx{limit_text}/0"
         );
-        list.push(json!({
-            "index": nic.index, "ip_addr": nic.ip_addr, "mac": nic.mac_addr, "network_id": nic.network_id, "network": name, "ifname": nic.ifname,
-            "is_default": nic.is_default, "is_exit": false, "bw_limit_mbps": nic.bw_limit, "vpc_id": "default",
-        }));
+        list.begin();
+        for (key, value) in
+            [("index", index), ("ip_addr", ip), ("mac", mac), ("network_id", network), ("ifname", ifname), ("is_default", default)]
+        {
+            list.cell(key, value);
+        }
+        list.text("network", name);
+        list.json("is_exit", false);
+        list.cell("bw_limit_mbps", limit);
+        list.text("vpc_id", "default");
+        ips.push(ip_text);
+        macs.push(mac_text);
     }
-    let join = |f: fn(&GuestNetwork) -> &str| nics.iter().map(|n| f(n)).collect::<Vec<_>>().join(",");
-    page.add(i, "ips", join(|n| &n.ip_addr));
-    page.add(i, "macs", join(|n| &n.mac_addr));
+    page.add(i, "ips", ips.join(","));
+    page.add(i, "macs", macs.join(","));
     page.add(i, "networks", text);
     if !nics.is_empty() {
         page.add(i, "vpc", "Default");
         page.add(i, "vpc_id", "default");
         page.add(i, "vpc_external_access_mode", "eip-distgw");
     }
-    page.add(i, "nics", list);
+    page.add_list(i, "nics", list);
 }
 
 /// Names the host only to those who may see hosts' details.
-fn show_host(page: &mut Page, i: usize, hosts: &HashMap<String, Host>) {
+fn show_host(page: &mut Page, i: usize, hosts: &HashMap<String, Cells>) {
     let host = hosts.get(page.rows[i].text("host_id"));
-    page.add(i, "host_enabled", host.is_some_and(|h| h.enabled.enabled));
-    let Some(h) = host.filter(|_| page.rights >= Scope::Domain) else { return };
-    let facts: BTreeMap<&'static str, &str> = BTreeMap::from([
-        ("host", h.meta.name.as_str()),
-        ("host_access_ip", &h.access_ip),
-        ("host_access_mac", &h.access_mac),
-        ("host_billing_type", &h.billing.billing_type),
-        ("host_resource_type", &h.resource_type),
-        ("host_service_status", &h.host_status),
-        ("host_sn", &h.sn),
-        ("host_status", &h.status.status),
-        ("host_type", &h.host_type),
-    ]);
-    for (key, value) in facts {
-        page.add(i, key, value);
+    page.add(i, "host_enabled", host.is_some_and(|h| h[1].as_bool() == Some(true)));
+    let Some(host) = host.filter(|_| page.rights >= Scope::Domain) else { return };
+    for (key, value) in HOST_SHOWN.into_iter().zip(&host[2..]) {
+        page.add(i, key, value.as_str());
     }
 }

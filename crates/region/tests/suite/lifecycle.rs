@@ -1,7 +1,8 @@
 //! A server's life, and the ways it can fail.
 
-use crate::world::{How, World, nothing_leaks, quiet};
+use crate::world::{How, LONG, World, nothing_leaks, quiet};
 use serde_json::{Value as Json, json};
+use std::time::Duration;
 
 crate::world::on_both!(
     from_create_to_purge,
@@ -88,8 +89,14 @@ async fn a_start_that_fails_leaves_the_server_to_be_started_again(world: World) 
     *host.how.lock().unwrap() = How::Obedient;
     // It must not start later by itself, and the failure stays to be seen until somebody asks anew.
     assert_eq!(world.get("servers/vm/desc").await.unwrap()["server"]["wanted"]["power"], "off");
-    world.post("servers/vm/sync", json!({})).await.unwrap();
-    world.reach("vm", &["ready"]).await;
+    // Asked before the host has said that it is off, the answer is still that it failed.
+    let asked = tokio::time::timeout(LONG, async {
+        while world.get("servers/vm").await.unwrap()["server"]["status"] != "ready" {
+            world.post("servers/vm/sync", json!({})).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    asked.await.expect("ready");
     world.post("servers/vm/start", json!({})).await.unwrap();
     world.reach("vm", &["running"]).await;
 }

@@ -2,11 +2,18 @@
 
 use crate::{
     lifecycle::server,
-    world::{How, World, quiet},
+    world::{How, World, admin, quiet},
 };
+use resource::Method;
 use serde_json::json;
 
-crate::world::on_both!(a_page_costs_the_same_whatever_its_length, paging_filters_and_projection, rows_with_a_matching_row_elsewhere, tags);
+crate::world::on_both!(
+    a_page_costs_the_same_whatever_its_length,
+    paging_filters_and_projection,
+    rows_with_a_matching_row_elsewhere,
+    tags,
+    new_names_are_shown_at_once
+);
 
 async fn a_page_costs_the_same_whatever_its_length(world: World) {
     let _host = world.host("h1", How::Obedient).await;
@@ -22,9 +29,12 @@ async fn a_page_costs_the_same_whatever_its_length(world: World) {
     {
         let mut costs = Vec::new();
         for limit in [1, 20] {
-            // Whatever else runs must not count: the smallest of several.
+            // Whatever else runs must not count, nor what is looked at once in a while: the smallest of several.
             let mut least = u64::MAX;
-            for _ in 0..5 {
+            for n in 0..100 {
+                if n >= 5 && costs.first().is_none_or(|one| least <= *one) {
+                    break;
+                }
                 let before = world.db.queries();
                 world.get(&format!("{plural}?limit={limit}")).await.unwrap();
                 least = least.min(world.db.queries() - before);
@@ -124,4 +134,29 @@ async fn tags(world: World) {
     let counted = world.get("metadatas/tag-value-pairs?key_only=true").await.unwrap();
     assert_eq!(counted["metadatas"]["data"], json!([{"key": "user:env", "count": 2}]));
     assert!(world.post("serverskus/a/metadata", json!({"__hidden": "1"})).await.is_err_and(|e| e.class().http() == 403));
+}
+
+/// What a server's page says of host, zone, region, network and storage comes from memory, and is never older than an answered change.
+async fn new_names_are_shown_at_once(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    let mut body = server("s");
+    body["server"]["auto_start"] = json!(false);
+    world.post("servers", body).await.unwrap();
+    world.reach("s", &["ready"]).await;
+    let id = |at: &str, page: &serde_json::Value| page["server"].pointer(at).and_then(|v| v.as_str()).unwrap_or_default().to_string();
+    let page = world.get("servers/s").await.unwrap();
+    for (kind, id_at, name_at) in [
+        ("host", "/host_id", "/host"),
+        ("zone", "/zone_id", "/zone"),
+        ("cloudregion", "/cloudregion_id", "/cloudregion"),
+        ("network", "/nics/0/network_id", "/nics/0/network"),
+    ] {
+        for name in [format!("{kind}-one"), format!("{kind}-two")] {
+            let path = format!("{kind}s/{}", id(id_at, &page));
+            world.ask(&admin(), Method::Put, &path, json!({ kind: { "name": name } })).await.unwrap_or_else(|e| panic!("{path}: {e}"));
+            assert_eq!(id(name_at, &world.get("servers/s").await.unwrap()), name);
+            let list = world.get("servers").await.unwrap();
+            assert_eq!(list["servers"][0].pointer(name_at), Some(&json!(name)), "{list}");
+        }
+    }
 }
