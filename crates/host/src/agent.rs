@@ -57,7 +57,7 @@ impl Default for Talk {
             enroll_token: String::new(),
             wait_secs: 50,
             report_interval: Duration::from_secs(30),
-            report_gather: Duration::from_millis(50),
+            report_gather: Duration::from_millis(10),
         }
     }
 }
