@@ -19,6 +19,7 @@ mod dispatch;
 mod engine;
 mod event;
 mod filter;
+mod groups;
 mod hooks;
 mod joined;
 mod kind;

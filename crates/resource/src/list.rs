@@ -1,6 +1,6 @@
 //! Lists: which rows, in what order, how many, and their totals (spec 01 §3).
 
-use crate::{Answer, Engine, Page, Params, access::Rights, engine::Op, event, filter, joined, owner, tags, view};
+use crate::{Answer, Engine, Page, Params, access::Rights, engine::Op, event, filter, groups, joined, owner, tags, view};
 use base::{Ctx, Flags, Json, Level, Result, Scope, err};
 use store::{Cond, Order, Pick, Read, Select};
 
@@ -12,7 +12,10 @@ pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
     let cond = condition(op, &rights).await?.and(within);
 
     let export = params.text("export_keys").map(|k| k.split(',').map(|s| s.trim().to_string()).collect::<Vec<_>>());
-    let max = if export.is_some() { params.int("export_limit").map_or(1_000_000, |n| n.max(1) as u64) } else { engine.options.page_max };
+    // Everything at once is for administrators' tools; from others the wish is passed over.
+    let whole =
+        export.is_some() || (params.flag("force_no_paging") == Some(true) && engine.widest(ctx, kind, "list", &[]) >= Scope::System);
+    let max = if whole { params.int("export_limit").map_or(1_000_000, |n| n.max(1) as u64) } else { engine.options.page_max };
     let limit = params.int("limit").filter(|n| *n > 0).map_or(max, |n| (n as u64).min(max));
     let offset = params.int("offset").filter(|n| *n > 0).unwrap_or(0) as u64;
 
@@ -23,6 +26,8 @@ pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
         by_marker(op, cond.clone(), limit).await?
     } else if total == 0 || offset >= total as u64 {
         (Vec::new(), None)
+    } else if let Some(rows) = groups::page(op, &cond, order(op), limit, offset).await? {
+        (rows, None)
     } else {
         (db.page(facts, cond.clone(), order(op), limit, offset).await?, None)
     };
@@ -192,38 +197,60 @@ pub(crate) async fn totals(op: &Op<'_>, cond: Cond) -> Result<Json> {
     let count = db.total(facts, &cond).await?;
     let mut out = serde_json::json!({ "count": count });
     if facts.has("status") {
-        let by_status = Select::from(facts.table)
-            .column("status", base::Kind::Text)
-            .pick(Pick::Count)
-            .filter(cond)
-            .group_by("status")
-            .order(Order::asc("status"));
-        let rows = db.rows(&by_status).await?;
-        let info: Vec<Json> = rows
-            .iter()
-            .map(|r| serde_json::json!({"status": r[0].as_str(), "total_count": r[1].as_int(), "pending_deleted_count": 0}))
-            .collect();
+        let by_status = |cond: Cond| {
+            let select = Select::from(facts.table).column("status", base::Kind::Text).pick(Pick::Count).filter(cond);
+            select.group_by("status").order(Order::asc("status"))
+        };
+        let bin = match facts.has("pending_deleted") {
+            true => db.rows(&by_status(cond.clone().and(Cond::eq("pending_deleted", true)))).await?,
+            false => Vec::new(),
+        };
+        let in_bin = |status: &str| bin.iter().find(|r| r[0].as_str() == status).and_then(|r| r[1].as_int()).unwrap_or(0);
+        let rows = db.rows(&by_status(cond)).await?;
+        let told =
+            |status: &str, count| serde_json::json!({"status": status, "total_count": count, "pending_deleted_count": in_bin(status)});
+        let info: Vec<Json> = rows.iter().map(|r| told(r[0].as_str(), r[1].as_int())).collect();
         out["status_info"] = Json::Array(info);
     }
     Ok(out)
 }
 
-/// `GET /{kind}/distinct-field?field=a`
+/// A field whose values may be told to anybody who sees the rows.
+fn tellable(op: &Op<'_>, name: &str) -> Result<&'static base::Field> {
+    let found = op.kind.facts.field(name).filter(|f| !f.flags.has(Flags::HIDDEN) && !f.flags.has(Flags::ADMIN));
+    found.ok_or_else(|| err!(InputParameter, "{} has no field {}", op.kind.facts.plural, name))
+}
+
+/// The different rows of some columns.
+async fn different(op: &Op<'_>, fields: &[&'static base::Field], cond: Cond) -> Result<Vec<Vec<base::Value>>> {
+    let mut select = Select::from(op.kind.facts.table).filter(cond).page(2048, 0);
+    for field in fields {
+        select = select.column(field.name, field.kind).order(Order::asc(field.name));
+    }
+    select.distinct = true;
+    let mut db = &op.engine.db;
+    db.rows(&select).await
+}
+
+/// `GET /{kind}/distinct-field?field=a`: `{a: [..]}`
 pub(crate) async fn distinct(op: &Op<'_>, cond: Cond) -> Result<Json> {
     let mut out = serde_json::Map::new();
-    let mut db = &op.engine.db;
     for name in op.params.all("field").into_iter().chain(op.params.all("extra_field")) {
-        let Some(field) = op.kind.facts.field(&name).filter(|f| !f.flags.has(Flags::HIDDEN) && !f.flags.has(Flags::ADMIN)) else {
-            return Err(err!(InputParameter, "{} has no field {}", op.kind.facts.plural, name));
-        };
-        let mut select = Select::from(op.kind.facts.table)
-            .column(field.name, field.kind)
-            .filter(cond.clone())
-            .order(Order::asc(field.name))
-            .page(2048, 0);
-        select.distinct = true;
-        let values: Vec<Json> = db.rows(&select).await?.into_iter().filter(|r| !r[0].omitted()).map(|r| r[0].to_json()).collect();
+        let rows = different(op, &[tellable(op, &name)?], cond.clone()).await?;
+        let values: Vec<Json> = rows.into_iter().filter(|r| !r[0].omitted()).map(|r| r[0].to_json()).collect();
         out.insert(name, Json::Array(values));
+    }
+    Ok(Json::Object(out))
+}
+
+/// `GET /{kind}/distinct-fields?field=a&field=b&extra_field=c`: `{fields: [{a:.., b:..}], extra_fields: [{c:..}]}`
+pub(crate) async fn distinct_together(op: &Op<'_>, cond: Cond) -> Result<Json> {
+    let mut out = serde_json::Map::new();
+    for (param, told) in [("field", "fields"), ("extra_field", "extra_fields")] {
+        let fields = op.params.all(param).iter().map(|name| tellable(op, name)).collect::<Result<Vec<_>>>()?;
+        let rows = if fields.is_empty() { Vec::new() } else { different(op, &fields, cond.clone()).await? };
+        let object = |row: Vec<base::Value>| fields.iter().zip(row).map(|(f, v)| (f.name.to_string(), v.to_json())).collect();
+        out.insert(told.into(), rows.into_iter().map(|row| Json::Object(object(row))).collect());
     }
     Ok(Json::Object(out))
 }

@@ -1,6 +1,6 @@
 //! Actions every kind has because of the columns it has (spec 01 §6, §10 table 1.3 of spec 10).
 
-use crate::{ActionFact, Answer, Input, Kind, Map, body, create, engine::Op, event, list, names, owner, show, tags};
+use crate::{ActionFact, Answer, Input, Kind, Map, body, create, engine::Op, event, groups, list, names, owner, show, tags};
 use base::{Json, Kind as Cell, Level, Result, Row, Scope, err};
 use store::{ChangeOp, work};
 
@@ -245,8 +245,9 @@ pub(crate) async fn spec(op: &Op<'_>, row: &Row, name: &str) -> Option<Result<Js
 
 /// `GET /{kind}/{property}` that columns alone can answer.
 pub(crate) async fn class_spec(op: &Op<'_>, name: &str) -> Option<Result<Json>> {
-    if !matches!(name, "statistics" | "distinct-field" | "distinct-fields" | "tag-value-pairs" | "project-statistics" | "domain-statistics")
-    {
+    let known =
+        ["statistics", "distinct-field", "distinct-fields", "tag-value-pairs", "tag-value-tree", "project-statistics", "domain-statistics"];
+    if !known.contains(&name) {
         return None;
     }
     Some(class(op, name).await)
@@ -258,8 +259,10 @@ async fn class(op: &Op<'_>, name: &str) -> Result<Json> {
     match name {
         "statistics" => list::totals(op, cond).await,
         "tag-value-pairs" => tags::value_pairs(op.engine, op.kind, cond).await,
+        "tag-value-tree" => groups::tree(op, cond).await,
         "project-statistics" => by_owner(op, cond, "tenant_id").await,
         "domain-statistics" => by_owner(op, cond, "domain_id").await,
+        "distinct-fields" => list::distinct_together(op, cond).await,
         _ => list::distinct(op, cond).await,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     lifecycle::server,
-    world::{How, World, admin, quiet},
+    world::{How, World, admin, person, quiet},
 };
 use resource::Method;
 use serde_json::json;
@@ -12,7 +12,10 @@ crate::world::on_both!(
     paging_filters_and_projection,
     rows_with_a_matching_row_elsewhere,
     tags,
-    new_names_are_shown_at_once
+    new_names_are_shown_at_once,
+    orders_of_groups,
+    counts_of_the_bin,
+    what_clients_may_assume
 );
 
 async fn a_page_costs_the_same_whatever_its_length(world: World) {
@@ -159,4 +162,129 @@ async fn new_names_are_shown_at_once(world: World) {
             assert_eq!(list["servers"][0].pointer(name_at), Some(&json!(name)), "{list}");
         }
     }
+}
+
+async fn orders_of_groups(world: World) {
+    // There is no host: they are rows and nothing else.
+    for (name, project, tags) in [
+        ("a", "red", json!({"env": "prod", "tier": "1"})),
+        ("b", "blue", json!({})),
+        ("c", "system", json!({"env": "dev"})),
+        ("d", "blue", json!({"env": "prod", "tier": "2"})),
+    ] {
+        let body = json!({"server": {"name": name, "vmem_size": 512, "disks": ["tiny:2g"], "project": project, "disable_delete": false}});
+        world.post("servers", body).await.unwrap();
+        world.reach(name, &["sched_fail"]).await;
+        world.post(&format!("servers/{name}/user-metadata"), tags).await.unwrap();
+    }
+    quiet(&world).await;
+    let names = async |query: &str| {
+        let found = world.get(&format!("servers?scope=system&order_by=name&{query}")).await.unwrap();
+        let names = found["servers"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap().to_string()).collect::<String>();
+        (names, found["total"].as_u64().unwrap_or(0))
+    };
+    for (query, want) in [
+        ("order_by_project=asc&order=asc", "bdac"),
+        ("order_by_project=desc&order=asc", "cabd"),
+        ("order_by_project=true&order=desc", "cadb"),
+        ("order_by_project=asc&order=asc&limit=2", "bd"),
+        ("order_by_project=asc&order=asc&limit=2&offset=1", "da"),
+        ("order_by_project=asc&order=asc&offset=3", "c"),
+        ("order_by_domain=asc&order=desc", "dcba"),
+        ("order_by_tag=user:env&order=asc", "cadb"),
+        ("order_by_tag=user:env&order=asc&limit=1&offset=2", "d"),
+        ("order_by_tag=user:nosuch&order=asc", "abcd"),
+        ("order_by_tag=__hidden&order=asc", "abcd"),
+    ] {
+        assert_eq!(names(query).await, (want.to_string(), 4), "{query}");
+    }
+    // What one may not see is neither there nor counted.
+    let bea = person("bea", "blue", "member");
+    let mine = world.ask(&bea, Method::Get, "servers?order_by_tag=user:env", serde_json::Value::Null).await.unwrap();
+    assert_eq!((mine["total"].clone(), mine["servers"][0]["name"].clone()), (json!(2), json!("d")), "{mine}");
+    let tree = world.ask(&bea, Method::Get, "servers/tag-value-tree?key=user:env", serde_json::Value::Null).await.unwrap();
+    let leaf = |key: &str, value: &str, count: u64| json!({"key": key, "value": value, "count": count});
+    assert_eq!(
+        tree["server"],
+        json!({"key": "", "value": "", "count": 2, "children": [leaf("user:env", "prod", 1), leaf("user:env", "___no_value__", 1)]})
+    );
+    let tree = world.get("servers/tag-value-tree?scope=system&key.0=user:env&key.1=user:tier").await.unwrap();
+    let mut prod = leaf("user:env", "prod", 2);
+    prod["children"] = json!([leaf("user:tier", "1", 1), leaf("user:tier", "2", 1)]);
+    assert_eq!((&tree["server"]["count"], &tree["server"]["children"][1]), (&json!(4), &prod), "{tree}");
+    assert!(world.get("servers/tag-value-tree").await.is_err_and(|e| e.class().name() == "MissingParameterError"));
+
+    // A whole dump is for administrators; others are given pages.
+    let limit = async |ctx: &base::Ctx| {
+        let path = "servers?limit=5000&force_no_paging=true";
+        world.ask(ctx, Method::Get, path, serde_json::Value::Null).await.unwrap()["limit"].clone()
+    };
+    assert_eq!((limit(&admin()).await, limit(&bea).await), (json!(5000), json!(2048)));
+    let told = world.get("servers/distinct-fields?scope=system&field=status&field=vmem_size&extra_field=name&name=a&name=b").await.unwrap();
+    assert_eq!(
+        told["server"],
+        json!({"fields": [{"status": "sched_fail", "vmem_size": 512}], "extra_fields": [{"name": "a"}, {"name": "b"}]})
+    );
+}
+
+async fn counts_of_the_bin(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    for name in ["x", "y"] {
+        world.post("disks", json!({"disk": {"name": name, "size": 1024}})).await.unwrap();
+        quiet(&world).await;
+    }
+    world.delete("disks/x").await.unwrap();
+    let sums = world.get("disks?pending_delete=all&summary_stats=true").await.unwrap();
+    assert_eq!(
+        sums["totals"],
+        json!({"count": 2, "status_info": [{"status": "ready", "total_count": 2, "pending_deleted_count": 1}]}),
+        "{sums}"
+    );
+}
+
+async fn what_clients_may_assume(world: World) {
+    let sku = |name: &str, gib: u64| json!({"serversku": {"name": name, "cpu_core_count": 1, "memory_size_mb": 1024 * gib}});
+    for (name, gib) in [("k1", 1), ("k2", 2), ("k3", 3)] {
+        world.post("serverskus", sku(name, gib)).await.unwrap();
+    }
+    world.post("serverskus/k2/user-metadata", json!({"env": "prod"})).await.unwrap();
+    let names = async |path: &str| {
+        let found = world.get(&format!("{path}&order_by=name&order=asc")).await.unwrap();
+        found["serverskus"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    for (query, want) in [
+        ("filter=memory_size_mb.between(1500,2500)", vec!["k2"]),
+        ("filter=name.notin(k1,k2)", vec!["k3"]),
+        ("filter=name.endswith(3)", vec!["k3"]),
+        ("filter=deleted_at.isnull()&filter=name.ge(k2)", vec!["k2", "k3"]),
+        ("filter=name.isnotempty()&filter=name.lt(k2)", vec!["k1"]),
+        ("with_user_meta=true", vec!["k2"]),
+        ("without_user_meta=true", vec!["k1", "k3"]),
+    ] {
+        assert_eq!(names(&format!("serverskus?{query}")).await, want, "{query}");
+    }
+    let sheet = world.get("serverskus?export_keys=name,memory_size_mb&export_limit=2&order_by=name&order=asc").await.unwrap();
+    let row = |name: &str, mb: u64| json!({"name": name, "memory_size_mb": mb});
+    assert_eq!((&sheet["serverskus"], &sheet["total"]), (&json!([row("k1", 1024), row("k2", 2048)]), &json!(3)));
+
+    // A dry run says what a create would, and makes nothing.
+    world.post("serverskus/check-create-data", sku("k4", 4)).await.unwrap();
+    assert!(world.post("serverskus/check-create-data", json!({"serversku": {"name": "k4"}})).await.is_err());
+    assert_eq!(world.get("serverskus").await.unwrap()["total"], 3);
+
+    // What is gone is shown to administrators who ask for it.
+    world.post("serverskus/k1/disable", json!({})).await.unwrap();
+    world.delete("serverskus/k1").await.unwrap();
+    assert_eq!(names("serverskus?delete=all&scope=system").await, ["k1", "k2", "k3"]);
+    assert_eq!(names("serverskus?scope=system").await, ["k2", "k3"]);
+
+    // Logs are read on from where the last page ended.
+    let first = world.get("events?limit=2&scope=system").await.unwrap();
+    let marker = first["next_marker"].as_str().unwrap().to_string();
+    let next = world.get(&format!("events?limit=2&scope=system&paging_marker={marker}")).await.unwrap();
+    let ids = |page: &serde_json::Value| page["events"].as_array().unwrap().iter().map(|e| e["id"].as_i64().unwrap()).collect::<Vec<_>>();
+    let (first, next) = (ids(&first), ids(&next));
+    assert_eq!((first.len(), next.len()), (2, 2));
+    assert!(first[1] > next[0] && next[0].to_string() == marker, "{first:?} {next:?} {marker}");
+    assert!(world.get("events?paging_marker=yesterday").await.is_err_and(|e| e.to_string().contains("paging_marker")));
 }
