@@ -186,3 +186,35 @@ fn key_pairs_keep_their_private_half_once() {
     assert_eq!(out.status.code(), Some(1));
     assert!(said.contains("web: 1 vCPU, 256 MiB"), "{said}");
 }
+
+/// What stands in the way of a start is said, with what to do about it.
+#[test]
+fn platform_says_why_it_does_not_start() {
+    let platform = Platform::start();
+    let up = |args: &[&str]| {
+        let out = wolke(platform.dir.path()).args(["up", "--no-host"]).args(args).output().expect("wolke runs");
+        assert_eq!(out.status.code(), Some(1), "{args:?}: {}", String::from_utf8_lossy(&out.stdout));
+        String::from_utf8(out.stderr).expect("text")
+    };
+    let (data, other) = (platform.dir.path().join("data"), platform.dir.path().join("other"));
+    let (data, other) = (data.to_str().expect("a path"), other.to_str().expect("a path"));
+    let said = up(&["--listen", "127.0.0.1:0", "--data", data]);
+    assert!(said.contains(&format!("another wolke uses {data}")) && said.contains("--data"), "{said}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let busy = taken.local_addr().expect("an address").to_string();
+    let said = up(&["--listen", &busy, "--data", other]);
+    assert!(said.contains(&format!("cannot listen on {busy}")) && said.contains("--listen"), "{said}");
+    assert!(up(&["--listen", "127.0.0.1:0", "--data", other, "--network", "many"]).contains("--network takes a subnet"), "a network");
+    // The one that runs does not mind.
+    platform.ok("whoami");
+
+    // Nobody listens where the profile points to.
+    let profile = platform.dir.path().join("gone.json");
+    let text = std::fs::read_to_string(platform.dir.path().join("data/admin.json")).expect("a profile");
+    let mut json: Json = serde_json::from_str(&text).expect("JSON");
+    json["auth_url"] = "http://127.0.0.1:1/identity/v3".into();
+    std::fs::write(&profile, json.to_string()).expect("written");
+    let out = platform.with(&[("WOLKE_PROFILE", profile.to_str().expect("a path"))], "server list");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(1) && said.contains("127.0.0.1:1"), "{said}");
+}

@@ -13,6 +13,8 @@ use store::Db;
 
 const HOSTS: usize = 4;
 const ROUNDS: usize = 200;
+/// Rounds on PostgreSQL, where what differs are the database's own races.
+const ROUNDS_PG: usize = 40;
 /// Rounds after which everything is looked at.
 const LOOK: usize = 20;
 
@@ -31,8 +33,10 @@ struct Run {
 }
 
 impl Run {
-    async fn start() -> Run {
-        let platform = Platform::start(&["--no-host"], true).await;
+    async fn start(database: Option<String>) -> Run {
+        let mut args = vec!["--no-host".to_string()];
+        args.extend(database.into_iter().flat_map(|url| ["--set".to_string(), format!("database={url}")]));
+        let platform = Platform::start(&args.iter().map(String::as_str).collect::<Vec<_>>(), true).await;
         let image = platform.dir.path().join("blob.raw");
         std::fs::write(&image, vec![7; 1 << 20]).expect("a file");
         platform.upload("blob", "raw", &image);
@@ -130,8 +134,18 @@ impl Drop for Run {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn platform_survives_random_kills() {
-    let rounds = std::env::var("WOLKE_ROUNDS").map_or(ROUNDS, |text| text.parse().expect("WOLKE_ROUNDS is a number"));
-    let mut run = Run::start().await;
+    survives(None, ROUNDS).await;
+}
+
+/// The same with the services' databases on a PostgreSQL server, which outlives them.
+#[tokio::test(flavor = "multi_thread")]
+async fn platform_survives_random_kills_on_postgres() {
+    survives(Some(store::testing::postgres_urls(&["identity", "image", "compute"]).await), ROUNDS_PG).await;
+}
+
+async fn survives(database: Option<String>, usual: usize) {
+    let rounds = std::env::var("WOLKE_ROUNDS").map_or(usual, |text| text.parse().expect("WOLKE_ROUNDS is a number"));
+    let mut run = Run::start(database).await;
     until_none(PATIENCE, async || {
         let hosts = run.platform.get("hosts?host_status=online&limit=0").await.expect("hosts");
         (hosts["total"].as_u64() != Some(HOSTS as u64)).then(|| format!("{hosts}")).into_iter().collect()

@@ -49,9 +49,20 @@ fn vm_platform_survives_random_kills() {
         // Nothing to boot: its firmware looks for a system for ever, at little cost, and does not mind the power button.
         let like = json!({"vcpu_count": 1, "vmem_size": 32, "disks": ["1g"], "nets": ["default"], "disable_delete": false});
         let mut users = Users::new(5, like, false);
+        // Each of another image, so that it is being fetched when something dies.
+        let pictures = rounds.min(6);
+        for n in 1..=pictures {
+            let file = platform.dir.path().join("picture");
+            std::fs::write(&file, vec![n as u8; 48 << 20]).expect("a file");
+            platform.upload(&format!("picture-{n}"), "raw", &file);
+        }
         for round in 1..=rounds {
+            if round <= pictures {
+                platform.create(&format!("of-picture-{round}"), &format!("picture-{round}:1g"), 32).await;
+            }
             let wishes: Vec<_> = (0..2 + dice.roll(2)).map(|_| users.wish(&mut dice)).collect();
-            let (moment, whom) = (dice.up_to(Duration::from_millis(2500)), round % 3);
+            let longest = if round <= pictures { 600 } else { 2500 };
+            let (moment, whom) = (dice.up_to(Duration::from_millis(longest)), round % 3);
             let pick = dice.roll(64);
             let asked = futures_util::future::join_all(wishes.into_iter().map(|w| w.ask(&platform)));
             let death = async {
@@ -160,5 +171,69 @@ fn vm_guests_live_on_without_a_control_plane() {
         .await;
         assert_eq!(platform.qemus(), [(id, pid)]);
         assert_eq!(guest.run(metadata).await, before);
+    });
+}
+
+/// A file system of its own, of so many KiB.
+fn mount(place: &std::path::Path, how: &str, kib: u64) {
+    let options = format!("{how}size={kib}k");
+    let done = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(place).status().expect("mount");
+    assert!(done.success(), "mount -o {options} {}", place.display());
+}
+
+/// KiB in use.
+fn used(place: &std::path::Path) -> u64 {
+    let stat = rustix::fs::statvfs(place).expect("a file system");
+    (stat.f_blocks - stat.f_bfree) * stat.f_frsize / 1024
+}
+
+#[test]
+fn vm_full_disks_are_told_and_nothing_stays() {
+    on_a_machine("vm_full_disks_are_told_and_nothing_stays", async || {
+        const ROOM: u64 = 8 << 20;
+        let mut platform = Platform::start(&["--no-host"], false).await;
+        let storage = platform.host_data().join("storage");
+        std::fs::create_dir_all(&storage).expect("a directory");
+        mount(&storage, "", ROOM);
+        platform.kill_control();
+        platform.want_host();
+        platform.start_control().await;
+        let _witness = Witness(&platform, 0);
+        platform.host_is_online().await;
+        let rows = platform.rows().await;
+        let file = platform.dir.path().join("picture");
+        std::fs::write(&file, vec![7; 48 << 20]).expect("a file");
+        platform.upload("picture", "raw", &file);
+
+        // There is room for some of the image; then for nothing at all.
+        for (name, disk, free) in [("half", "picture:1g", 16 << 10), ("none", "1g", 0)] {
+            mount(&storage, "remount,", used(&storage).max(4) + free);
+            platform.create(name, disk, 32).await;
+            until_none(PATIENCE, async || match platform.get(&format!("servers/{name}")).await {
+                Ok(it) if it["server"]["status"] == "disk_fail" => {
+                    let reason = it["server"]["status_reason"].as_str().unwrap_or_default();
+                    assert!(reason.contains("space"), "{name}: {reason}");
+                    vec![]
+                }
+                other => vec![format!("{other:?}")],
+            })
+            .await;
+            platform.delete(name).await.expect("it can be deleted");
+            until_none(PATIENCE, async || {
+                let mut found = look(&platform, &rows).await;
+                found.extend(platform.servers().await.expect("servers").iter().map(|s| format!("{s}")));
+                found
+            })
+            .await;
+        }
+        // The agent and its region went on, and once there is room again so does everything else.
+        mount(&storage, "remount,", ROOM);
+        platform.create("again", "picture:1g", 32).await;
+        until_none(PATIENCE, async || match platform.get("servers/again").await {
+            Ok(it) if it["server"]["status"] == "running" => vec![],
+            other => vec![format!("{other:?}")],
+        })
+        .await;
+        until_none(PATIENCE, async || look(&platform, &rows).await).await;
     });
 }

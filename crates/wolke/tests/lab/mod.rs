@@ -115,6 +115,11 @@ impl Platform {
         }
     }
 
+    /// From its next life on the platform has a host agent.
+    pub fn want_host(&mut self) {
+        self.args.retain(|arg| arg != "--no-host");
+    }
+
     /// Kills the control plane while requests to it are under way; [`Platform::start_control`] starts the next.
     pub fn kill_control(&self) {
         self.control.lock().expect("no panic in between").take().expect("a control plane runs").kill();
@@ -167,7 +172,11 @@ impl Platform {
 
     /// The region's database, beside the region itself; for looking only.
     pub async fn rows(&self) -> Db {
-        Db::open(&format!("sqlite://{}", self.data().join("compute.db").display())).await.expect("the region's database")
+        let url = match self.args.iter().find_map(|a| a.strip_prefix("database=")) {
+            Some(url) => url.replace("{service}", "compute"),
+            None => format!("sqlite://{}", self.data().join("compute.db").display()),
+        };
+        Db::open(&url).await.expect("the region's database")
     }
 
     /// Puts an image into the image service, as a user would.
