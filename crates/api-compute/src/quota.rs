@@ -1,16 +1,16 @@
-//! Quotas (spec 10 §12.2): how much of the platform a project may have.
+//! Quotas (spec 10 §12.2): how much of the platform a project or a domain may have.
 
 use base::{Resource, Timestamp};
 
-/// Limits of one project. A project without a row has none. What lies in the recycle bin does not count.
+/// Limits of one project, or of all projects of a domain together. Without a row there are none. What lies in the recycle bin does not count.
 #[derive(Clone, Debug, Default, Resource)]
 #[resource(name = "quota", plural = "quotas", service = "compute", level = project)]
 pub struct Quota {
-    /// Identifier: the project's.
+    /// Identifier: the project's, or the domain's.
     pub id: String,
     /// Domain of the project.
     pub domain_id: String,
-    /// The project.
+    /// The project; empty: the whole domain.
     pub tenant_id: String,
     /// Servers; -1: unlimited.
     #[field(create, update, default = "-1")]

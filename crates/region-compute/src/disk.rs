@@ -79,7 +79,7 @@ impl Hooks for DiskHooks {
 
     fn created<'a>(&'a self, op: &'a Op<'a>, tx: &'a mut Tx, body: &'a Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            quota::check(tx, row.text("tenant_id"), quota::Amounts::storage(row.int("disk_size"))).await?;
+            quota::check(tx, row, quota::Amounts::storage(row.int("disk_size"))).await?;
             let plan = body.get("__plan").cloned().unwrap_or_default();
             let plan = serde_json::from_value(plan).map_err(Error::internal)?;
             let task = tasks::DiskCreate { disk: row.id().into(), plan, deadline_secs: self.env.settings.disk_deadline.as_secs() };
@@ -133,7 +133,7 @@ impl Hooks for DiskHooks {
         Box::pin(async move {
             // The row itself is written after this hook.
             let itself = quota::Amounts::storage(row.int("disk_size"));
-            quota::check_with(tx, row.text("tenant_id"), itself, itself).await
+            quota::check_with(tx, row, itself, itself).await
         })
     }
 
@@ -213,7 +213,7 @@ fn resize<'a>(hooks: &'a DiskHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
     Box::pin(async move {
         let size = server::parts::size_of(&body, "size")?;
         server::parts::growable(&row, size)?;
-        quota::foresee(op, row.text("tenant_id"), quota::Amounts::storage(size - row.int("disk_size"))).await?;
+        quota::foresee(op, &row, quota::Amounts::storage(size - row.int("disk_size"))).await?;
         let mut db = &op.engine.db;
         let tie = db.list::<GuestDisk>(Cond::eq("disk_id", row.id()).and(Cond::eq("deleted", false))).await?.pop();
         let deadline_secs = hooks.env.settings.disk_deadline.as_secs();

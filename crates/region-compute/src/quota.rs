@@ -1,4 +1,4 @@
-//! Quotas of projects: who may set them, what is used, and the check in the transaction that takes something.
+//! Quotas of projects and of domains: who may set them, what is used, and the check in the transaction that takes something.
 //!
 //! Usage is not counted along but summed up when it matters: a sum cannot drift. Two requests of one project cannot pass together on what is
 //! left, because each check first writes the project's row and so waits for the other's end.
@@ -48,65 +48,103 @@ impl Amounts {
     }
 }
 
-/// Refuses when a project has more than it may of something of which `more` was just written in this transaction.
-pub(crate) async fn check(tx: &mut Tx, project: &str, more: Amounts) -> Result<()> {
-    check_with(tx, project, more, Amounts::default()).await
+/// Whose a quota is. A domain's has no project, and its identifier is the domain's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Project,
+    Domain,
+}
+
+impl Whose {
+    /// Always in this order, so that two that wait for each other's rows never wait in a circle.
+    const ALL: [Whose; 2] = [Whose::Project, Whose::Domain];
+
+    /// The column of servers and disks that names it.
+    fn column(self) -> &'static str {
+        match self {
+            Whose::Project => "tenant_id",
+            Whose::Domain => "domain_id",
+        }
+    }
+}
+
+/// Refuses when the project or the domain of a row has more than it may of something of which `more` was just written in this transaction.
+pub(crate) async fn check(tx: &mut Tx, owned: &Row, more: Amounts) -> Result<()> {
+    check_with(tx, owned, more, Amounts::default()).await
 }
 
 /// [`check`] where a part of `more` is still to be written.
-pub(crate) async fn check_with(tx: &mut Tx, project: &str, more: Amounts, unwritten: Amounts) -> Result<()> {
-    if tx.update("quotas", Cond::eq("id", project).and(Cond::eq("deleted", false)), vec![add("checks", 1)]).await? == 0 {
-        return Ok(());
+pub(crate) async fn check_with(tx: &mut Tx, owned: &Row, more: Amounts, unwritten: Amounts) -> Result<()> {
+    for whose in Whose::ALL {
+        let id = owned.text(whose.column());
+        if tx.update("quotas", Cond::eq("id", id).and(Cond::eq("deleted", false)), vec![add("checks", 1)]).await? == 0 {
+            continue;
+        }
+        let Some(quota) = tx.get::<Quota>(id).await? else { continue };
+        let used = usage(tx, whose, &[id]).await?.remove(id).unwrap_or_default();
+        within(whose, &quota, used.and(unwritten), more)?;
     }
-    let Some(quota) = tx.get::<Quota>(project).await? else { return Ok(()) };
-    let used = usage(tx, &[project]).await?.remove(project).unwrap_or_default();
-    within(&quota, used.and(unwritten), more)
+    Ok(())
 }
 
 /// Refuses what would be too much as things stand; for requests whose task writes later and checks again.
-pub(crate) async fn foresee(op: &Op<'_>, project: &str, more: Amounts) -> Result<()> {
+pub(crate) async fn foresee(op: &Op<'_>, owned: &Row, more: Amounts) -> Result<()> {
     let mut db = &op.engine.db;
-    let Some(quota) = db.get::<Quota>(project).await?.filter(|q| !q.deleted) else { return Ok(()) };
-    let used = usage(&mut db, &[project]).await?.remove(project).unwrap_or_default();
-    within(&quota, used.and(more), more)
+    for whose in Whose::ALL {
+        let id = owned.text(whose.column());
+        let Some(quota) = db.get::<Quota>(id).await?.filter(|q| !q.deleted) else { continue };
+        let used = usage(&mut db, whose, &[id]).await?.remove(id).unwrap_or_default();
+        within(whose, &quota, used.and(more), more)?;
+    }
+    Ok(())
 }
 
-fn within(quota: &Quota, used: Amounts, more: Amounts) -> Result<()> {
+fn within(whose: Whose, quota: &Quota, used: Amounts, more: Amounts) -> Result<()> {
     let limits = [quota.count, quota.cpu, quota.memory, quota.storage];
     for (i, key) in KEYS.iter().enumerate() {
         let (limit, used, more) = (limits[i], used.list()[i], more.list()[i]);
         if more > 0 && limit >= 0 && used > limit {
-            return Err(err!(
-                OutOfQuota,
-                "quota {} of the project is exceeded: {} of {} are in use, {} more are wanted; delete something or ask for a larger quota",
-                key,
-                used - more,
-                limit,
-                more
-            ));
+            return Err(match whose {
+                Whose::Project => err!(
+                    OutOfQuota,
+                    "quota {} of the project is exceeded: {} of {} are in use, {} more are wanted; delete something or ask for a larger quota",
+                    key,
+                    used - more,
+                    limit,
+                    more
+                ),
+                Whose::Domain => err!(
+                    OutOfQuota,
+                    "quota {} of the domain is exceeded: {} of {} are in use, {} more are wanted; delete something or ask for a larger quota",
+                    key,
+                    used - more,
+                    limit,
+                    more
+                ),
+            });
         }
     }
     Ok(())
 }
 
-/// What projects have, in two queries.
-async fn usage<R: Read>(reader: &mut R, projects: &[&str]) -> Result<HashMap<String, Amounts>> {
+/// What projects or domains have, in two queries.
+async fn usage<R: Read>(reader: &mut R, whose: Whose, ids: &[&str]) -> Result<HashMap<String, Amounts>> {
     let of = |table: &'static str| {
         let live = Cond::eq("deleted", false).and(Cond::eq("pending_deleted", false));
-        Select::from(table).column("tenant_id", Cell::Text).filter(Cond::is_in("tenant_id", projects.iter().copied()).and(live))
+        Select::from(table).column(whose.column(), Cell::Text).filter(Cond::is_in(whose.column(), ids.iter().copied()).and(live))
     };
     let servers = of("servers")
         .pick(Pick::Count)
         .pick(Pick::Sum("vcpu_count".into()))
         .pick(Pick::Sum("vmem_size".into()))
         .pick(Pick::Sum("planned_mb".into()))
-        .group_by("tenant_id");
+        .group_by(whose.column());
     let mut out: HashMap<String, Amounts> = HashMap::new();
     for row in reader.rows(&servers).await? {
         let n = |i: usize| row[i].as_int().unwrap_or(0);
         out.insert(row[0].as_str().to_string(), Amounts { count: n(1), cpu: n(2), memory: n(3), storage: n(4) });
     }
-    for row in reader.rows(&of("disks").pick(Pick::Sum("disk_size".into())).group_by("tenant_id")).await? {
+    for row in reader.rows(&of("disks").pick(Pick::Sum("disk_size".into())).group_by(whose.column())).await? {
         out.entry(row[0].as_str().to_string()).or_default().storage += row[1].as_int().unwrap_or(0);
     }
     Ok(out)
@@ -133,16 +171,22 @@ fn limits(row: &Row) -> Result<()> {
 }
 
 impl Hooks for QuotaHooks {
-    fn create<'a>(&'a self, op: &'a Op<'a>, _: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+    fn create<'a>(&'a self, op: &'a Op<'a>, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             administrator(op, "create")?;
             limits(row)?;
-            let project = row.text("tenant_id").to_string();
-            let mut db = &op.engine.db;
-            if db.exists("quotas", Cond::eq("id", project.as_str()).and(Cond::eq("deleted", false))).await? {
-                return Err(err!(Conflict, "project {} has quotas; update them", project));
+            if let Some(which) = resource::text(body, &["for_domain"]) {
+                let domain = op.engine.owners.domain(&which).ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "domain", which))?;
+                row.set("domain_id", domain.domain_id);
+                row.set("tenant_id", "");
             }
-            row.set("id", project);
+            let whose = if row.text("tenant_id").is_empty() { Whose::Domain } else { Whose::Project };
+            let id = row.text(whose.column()).to_string();
+            let mut db = &op.engine.db;
+            if db.exists("quotas", Cond::eq("id", id.as_str()).and(Cond::eq("deleted", false))).await? {
+                return Err(err!(Conflict, "project or domain {} has quotas; update them", id));
+            }
+            row.set("id", id);
             Ok(())
         })
     }
@@ -160,9 +204,15 @@ impl Hooks for QuotaHooks {
     }
     fn view<'a>(&'a self, op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let projects = page.ids("id");
             let mut db = &op.engine.db;
-            let used = usage(&mut db, &projects.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+            let mut used = HashMap::new();
+            for whose in Whose::ALL {
+                let of = page.rows.iter().filter(|r| r.text("tenant_id").is_empty() == (whose == Whose::Domain));
+                let ids: Vec<String> = of.map(|r| r.id().to_string()).collect();
+                if !ids.is_empty() {
+                    used.extend(usage(&mut db, whose, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await?);
+                }
+            }
             for i in 0..page.rows.len() {
                 let amounts = used.get(page.rows[i].id()).copied().unwrap_or_default();
                 for (key, n) in ["usage.count", "usage.cpu", "usage.memory", "usage.storage"].into_iter().zip(amounts.list()) {
@@ -186,15 +236,15 @@ mod tests {
     fn only_what_rises_is_refused() {
         let quota = Quota { count: 2, cpu: -1, memory: 1024, storage: 0, ..Quota::default() };
         let amounts = |count, cpu, memory, storage| Amounts { count, cpu, memory, storage };
-        assert!(within(&quota, amounts(2, 99, 1024, 0), amounts(1, 50, 1024, 0)).is_ok());
+        assert!(within(Whose::Project, &quota, amounts(2, 99, 1024, 0), amounts(1, 50, 1024, 0)).is_ok());
         // Over a limit that was lowered since, what does not rise is no offence.
-        assert!(within(&quota, amounts(5, 1, 9999, 7), amounts(0, 1, 0, 0)).is_ok());
+        assert!(within(Whose::Project, &quota, amounts(5, 1, 9999, 7), amounts(0, 1, 0, 0)).is_ok());
         for (used, more, key) in [
             (amounts(3, 1, 0, 0), amounts(1, 1, 0, 0), "count"),
             (amounts(1, 1, 1025, 0), amounts(1, 1, 1, 0), "memory"),
             (amounts(0, 0, 0, 1), Amounts::storage(1), "storage"),
         ] {
-            let e = within(&quota, used, more).expect_err(key);
+            let e = within(Whose::Project, &quota, used, more).expect_err(key);
             assert!(e.to_string().contains(key), "{e}");
         }
     }

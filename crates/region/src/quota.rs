@@ -18,11 +18,26 @@ impl Region {
 
     /// The quotas of a project, by id or name, as a list of at most one.
     pub async fn quotas_of(&self, ctx: &Ctx, project: &str) -> Result<Json> {
-        match self.ask(ctx, Method::Get, &["quotas", &self.project_id(ctx, project)], None).await {
+        self.quotas_at(ctx, &self.project_id(ctx, project)).await
+    }
+
+    async fn quotas_at(&self, ctx: &Ctx, id: &str) -> Result<Json> {
+        match self.ask(ctx, Method::Get, &["quotas", id], None).await {
             Ok(found) => Ok(json!({"quotas": [found["quota"]]})),
             Err(e) if e.class().http() == 404 => Ok(json!({"quotas": []})),
             Err(e) => Err(e),
         }
+    }
+
+    /// The quotas of a domain, by id or name, as a list of at most one.
+    pub async fn quotas_of_domain(&self, ctx: &Ctx, domain: &str) -> Result<Json> {
+        self.quotas_at(ctx, &self.domain_id(domain)).await
+    }
+
+    fn domain_id(&self, which: &str) -> String {
+        let owners = &self.engine.owners;
+        let found = owners.domain(which).or_else(|| owners.domains_named(which).pop());
+        found.map_or_else(|| which.to_string(), |o| o.domain_id)
     }
 
     fn project_id(&self, ctx: &Ctx, which: &str) -> String {
@@ -40,12 +55,21 @@ impl Region {
     pub async fn set_quotas(&self, ctx: &Ctx, project: &str, wanted: Map) -> Result<Json> {
         let named = resource::text(&wanted, &["project_id", "project", "tenant"]).unwrap_or_default();
         let project = self.project_id(ctx, if project.is_empty() { &named } else { project });
+        self.set(ctx, &project, "project", wanted).await
+    }
+
+    /// [`Region::set_quotas`] of a domain.
+    pub async fn set_quotas_of_domain(&self, ctx: &Ctx, domain: &str, wanted: Map) -> Result<Json> {
+        self.set(ctx, &self.domain_id(domain), "for_domain", wanted).await
+    }
+
+    async fn set(&self, ctx: &Ctx, id: &str, whose: &str, wanted: Map) -> Result<Json> {
         for key in UNCOUNTED {
             if resource::int(&wanted, key)?.is_some_and(|n| n >= 0) {
                 return Err(err!(InputParameter, "{}: this platform has no limit of that name; known are {}", key, KEYS.join(", ")));
             }
         }
-        let now = self.quotas_of(ctx, &project).await?["quotas"][0].clone();
+        let now = self.quotas_at(ctx, id).await?["quotas"][0].clone();
         let action = resource::text(&wanted, &["action"]).unwrap_or_else(|| "update".into());
         let mut limits = Map::new();
         for key in KEYS {
@@ -63,18 +87,18 @@ impl Region {
         }
         match action.as_str() {
             "update" | "replace" | "add" | "sub" if now.is_null() => {
-                limits.insert("project".into(), project.as_str().into());
+                limits.insert(whose.into(), id.into());
                 self.ask(ctx, Method::Post, &["quotas"], Some(json!({ "quota": limits }))).await?;
             }
             "update" | "replace" | "add" | "sub" => {
-                self.ask(ctx, Method::Put, &["quotas", &project], Some(json!({ "quota": limits }))).await?;
+                self.ask(ctx, Method::Put, &["quotas", id], Some(json!({ "quota": limits }))).await?;
             }
             "reset" | "delete" if now.is_null() => {}
             "reset" | "delete" => {
-                self.ask(ctx, Method::Delete, &["quotas", &project], None).await?;
+                self.ask(ctx, Method::Delete, &["quotas", id], None).await?;
             }
             other => return Err(err!(InputParameter, "action: {} is not one of {}", other, "update, replace, add, sub, reset, delete")),
         }
-        self.quotas_of(ctx, &project).await
+        self.quotas_at(ctx, id).await
     }
 }

@@ -53,6 +53,9 @@ impl Region {
             .get("/quotas/projects", on!(all_quotas))
             .get("/quotas/projects/{id}", on!(quotas_of))
             .post("/quotas/projects/{id}", on!(quotas))
+            .get("/quotas/domains", on!(all_domain_quotas))
+            .get("/quotas/domains/{id}", on!(quotas_of_domain))
+            .post("/quotas/domains/{id}", on!(domain_quotas))
             .any(&ALL, "/{*path}", on!(engine))
     }
 }
@@ -152,9 +155,29 @@ async fn quotas(desk: &Desk, mut request: Request) -> Reply {
 }
 
 async fn all_quotas(desk: &Desk, request: Request) -> Reply {
-    let params = Params(json!({"scope": "system"}));
-    let answer = desk.region.engine.handle(&desk.ctx(&request), resource::Method::Get, &["quotas".to_string()], &params, None).await?;
+    every_quota(desk, &request, "tenant_id.isnotempty()").await
+}
+
+async fn all_domain_quotas(desk: &Desk, request: Request) -> Reply {
+    every_quota(desk, &request, "tenant_id.isempty()").await
+}
+
+async fn every_quota(desk: &Desk, request: &Request, which: &str) -> Reply {
+    let params = Params(json!({"scope": "system", "filter": which}));
+    let answer = desk.region.engine.handle(&desk.ctx(request), resource::Method::Get, &["quotas".to_string()], &params, None).await?;
     Ok(Response::json_bytes(answer.body))
+}
+
+async fn quotas_of_domain(desk: &Desk, request: Request) -> Reply {
+    Ok(Response::json(&desk.region.quotas_of_domain(&desk.ctx(&request), request.param("id")).await?))
+}
+
+async fn domain_quotas(desk: &Desk, mut request: Request) -> Reply {
+    let body = request.json().await?.unwrap_or(Json::Null);
+    let Some(wanted) = body.get("quotas").and_then(Json::as_object) else {
+        return Err(err!(MissingParameter, "{} is missing", "quotas"));
+    };
+    Ok(Response::json(&desk.region.set_quotas_of_domain(&desk.ctx(&request), request.param("id"), wanted.clone()).await?))
 }
 
 async fn quotas_of(desk: &Desk, request: Request) -> Reply {

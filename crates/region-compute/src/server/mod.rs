@@ -45,7 +45,7 @@ impl Hooks for ServerHooks {
                 let hostname = input::hostname(row.name(), row.text("os_type"));
                 row.set("hostname", hostname);
             }
-            quota::check(tx, row.text("tenant_id"), quota::Amounts::server(row)).await?;
+            quota::check(tx, row, quota::Amounts::server(row)).await?;
             let base::Value::Json(plan) = row.get("create_params").clone() else { return Err(Error::internal("a server without a plan")) };
             let plan: input::Plan = serde_json::from_value(plan).map_err(Error::internal)?;
             resource::write_tags(tx, row, &input::tags(body, row, plan.disks.first().and_then(|d| d.image.as_ref())), None).await?;
@@ -110,7 +110,7 @@ impl Hooks for ServerHooks {
             }
             // The row itself is written after this hook.
             let itself = quota::Amounts::server(row);
-            quota::check_with(tx, row.text("tenant_id"), quota::Amounts { storage, ..itself }, itself).await
+            quota::check_with(tx, row, quota::Amounts { storage, ..itself }, itself).await
         })
     }
 

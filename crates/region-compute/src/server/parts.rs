@@ -95,7 +95,7 @@ fn create_disk<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) 
         if had + disks.len() > tasks::MOST_DISKS {
             return Err(err!(OutOfLimit, "disks: at most {}, got {}", tasks::MOST_DISKS, had + disks.len()));
         }
-        quota::foresee(op, row.text("tenant_id"), quota::Amounts::storage(disks.iter().map(|d| d.size).sum())).await?;
+        quota::foresee(op, &row, quota::Amounts::storage(disks.iter().map(|d| d.size).sum())).await?;
         let task = tasks::ServerCreateDisk { server: row.id().into(), disks, deadline_secs: hooks.env.settings.disk_deadline.as_secs() };
         launch(op, &row, "create_disk", status::ATTACH_DISK, on_server(&task, &row)).await
     })
@@ -210,7 +210,7 @@ fn resize_disk<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) 
         }
         let size = size_of(&body, "size")?;
         growable(&disk, size)?;
-        quota::foresee(op, disk.text("tenant_id"), quota::Amounts::storage(size - disk.int("disk_size"))).await?;
+        quota::foresee(op, &disk, quota::Amounts::storage(size - disk.int("disk_size"))).await?;
         let deadline_secs = hooks.env.settings.disk_deadline.as_secs();
         let task = tasks::DiskResize { disk: disk.id().into(), size, server: row.id().into(), deadline_secs };
         launch(op, &row, "resize_disk", status::RESIZE_DISK, on_server(&task, &row).hold("disk", disk.id())).await
@@ -323,7 +323,7 @@ fn change_config<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) ->
                     })
                     .await?;
                     let more = quota::Amounts { cpu, memory: mem, ..Default::default() };
-                    quota::check(tx, changed.text("tenant_id"), more).await?;
+                    quota::check(tx, &changed, more).await?;
                     intent::touch_host(tx, changed.text("host_id")).await?;
                     let notes = format!(
                         "{}=>{} processors, {}=>{} MiB",

@@ -158,9 +158,8 @@ impl Step<Compute> for Grow {
         if !intent::take_storage(tx, row.text("storage_id"), self.size - had).await? {
             return Err(err!(InsufficientResource, "the storage of disk {} has not the {} MiB more", row.name(), self.size - had));
         }
-        let project = row.text("tenant_id").to_string();
-        want(tx, row, self.size, "resizing").await?;
-        quota::check(tx, &project, quota::Amounts::storage(self.size - had)).await?;
+        want(tx, row.clone(), self.size, "resizing").await?;
+        quota::check(tx, &row, quota::Amounts::storage(self.size - had)).await?;
         Ok(had)
     }
 

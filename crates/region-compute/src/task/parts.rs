@@ -189,7 +189,7 @@ impl Step<Compute> for PlaceDisks {
             insert_disk(tx, &disk_of(tx, &id, &name, plan, &server, storage, server.text("host_id"))).await?;
             ids.push(id);
         }
-        quota::check(tx, server.text("tenant_id"), quota::Amounts::storage(self.disks.iter().map(|d| d.size).sum())).await?;
+        quota::check(tx, &server, quota::Amounts::storage(self.disks.iter().map(|d| d.size).sum())).await?;
         intent::touch_host(tx, server.text("host_id")).await?;
         Ok(ids)
     }

@@ -9,6 +9,7 @@ crate::world::on_both!(
     what_is_too_much_is_refused,
     many_at_once_do_not_pass_together,
     what_comes_back_counts,
+    domains_have_theirs,
     as_existing_clients_set_them
 );
 
@@ -144,4 +145,34 @@ async fn as_existing_clients_set_them(world: World) {
     for _ in 0..2 {
         assert_eq!(set(&admin(), "red", json!({"action": "reset"})).await.unwrap(), json!({"quotas": []}));
     }
+}
+
+async fn domains_have_theirs(world: World) {
+    let body = |body: Json| body.as_object().unwrap().clone();
+    let set = async |limits: Json| world.region.set_quotas_of_domain(&admin(), "Default", body(limits)).await;
+    let answer = set(json!({"cpu": 5})).await.unwrap();
+    assert_eq!((&answer["quotas"][0]["cpu"], &answer["quotas"][0]["usage.cpu"]), (&json!(5), &json!(0)), "{answer}");
+    let rob = red(&world, json!({"cpu": 4})).await;
+    let bea = person("bea", "blue", "member");
+    let ask = async |ctx: &Ctx, name: &str| world.ask(ctx, Method::Post, "servers", vm(name)).await;
+    ask(&rob, "a").await.unwrap();
+    ask(&bea, "b").await.unwrap();
+    // Blue has no quota of its own, and red is not at its end; together they are.
+    over(ask(&bea, "c").await, "quota cpu of the domain is exceeded: 4 of 5 are in use, 2 more").await;
+    over(ask(&rob, "c").await, "quota cpu of the domain").await;
+    set(json!({"cpu": 1, "action": "add"})).await.unwrap();
+    ask(&rob, "c").await.unwrap();
+    set(json!({"cpu": -1})).await.unwrap();
+    over(ask(&rob, "d").await, "quota cpu of the project").await;
+    let told = world.region.quotas_of_domain(&admin(), "default").await.unwrap();
+    assert_eq!((&told["quotas"][0]["usage.count"], &told["quotas"][0]["usage.cpu"]), (&json!(3), &json!(6)), "{told}");
+    // Neither is shown as the other, and nobody without that right sets or sees a domain's.
+    let all = async |filter: &str| world.get(&format!("quotas?scope=system&filter={filter}")).await.unwrap()["total"].clone();
+    assert_eq!((all("tenant_id.isempty()").await, all("tenant_id.isnotempty()").await), (json!(1), json!(1)));
+    assert!(world.region.set_quotas_of_domain(&rob, "default", body(json!({"cpu": 99}))).await.is_err());
+    assert!(world.ask(&rob, Method::Post, "quotas", json!({"quota": {"for_domain": "default", "cpu": 99}})).await.is_err());
+    let nowhere = world.region.set_quotas_of_domain(&admin(), "nowhere", body(json!({"cpu": 1}))).await.unwrap_err();
+    assert!(nowhere.to_string().contains("domain nowhere not found"), "{nowhere}");
+    assert_eq!(set(json!({"action": "reset"})).await.unwrap(), json!({"quotas": []}));
+    quiet(&world).await;
 }
