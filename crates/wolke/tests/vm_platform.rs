@@ -190,7 +190,7 @@ fn used(place: &std::path::Path) -> u64 {
 #[test]
 fn vm_full_disks_are_told_and_nothing_stays() {
     on_a_machine("vm_full_disks_are_told_and_nothing_stays", async || {
-        const ROOM: u64 = 8 << 20;
+        const ROOM: u64 = 24 << 20;
         let mut platform = Platform::start(&["--no-host"], false).await;
         let storage = platform.host_data().join("storage");
         std::fs::create_dir_all(&storage).expect("a directory");
