@@ -206,13 +206,15 @@ fn vm_full_disks_are_told_and_nothing_stays() {
         platform.upload("picture", "raw", &file);
 
         // There is room for some of the image; then for nothing at all.
-        for (name, disk, free) in [("half", "picture:1g", 16 << 10), ("none", "1g", 0)] {
+        for (name, disk, free, told) in
+            [("half", "picture:1g", 16 << 10, "needs 48 MiB but the storage"), ("none", "1g", 0, "is full; free some space")]
+        {
             mount(&storage, "remount,", used(&storage).max(4) + free);
             platform.create(name, disk, 32).await;
             until_none(PATIENCE, async || match platform.get(&format!("servers/{name}")).await {
                 Ok(it) if it["server"]["status"] == "disk_fail" => {
                     let reason = it["server"]["status_reason"].as_str().unwrap_or_default();
-                    assert!(reason.contains("space"), "{name}: {reason}");
+                    assert!(reason.contains(told), "{name}: {reason}");
                     vec![]
                 }
                 other => vec![format!("{other:?}")],
