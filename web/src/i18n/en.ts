@@ -235,6 +235,7 @@ export default {
     plan: 'Plan',
   },
   act: {
+    console: 'Console',
     title: '{action}: {name}',
     create: 'Create',
     update: 'Edit',
@@ -619,6 +620,8 @@ export default {
     committed: 'Past its point of no return: it goes on to its end.',
   },
   step: {
+    wait_until_running: 'Wait until it runs',
+    settle: 'Settle',
     schedule: 'Find a host',
     network: 'Get addresses',
     disk: 'Make disks',

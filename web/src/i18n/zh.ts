@@ -235,6 +235,7 @@ export default {
     plan: '执行计划',
   },
   act: {
+    console: '控制台',
     title: '{action}：{name}',
     create: '新建',
     update: '编辑',
@@ -619,6 +620,8 @@ export default {
     committed: '已过不可撤销点，将继续执行到结束。',
   },
   step: {
+    wait_until_running: '等待运行',
+    settle: '收尾确认',
     schedule: '选择宿主机',
     network: '分配地址',
     disk: '创建磁盘',
