@@ -1,6 +1,6 @@
 //! The filter grammar of lists: `filter=field.op(args)`, `search`, `@column=` and plain parameters (spec 01 §3.2).
 
-use crate::{Kind, Params};
+use crate::{Kind, Params, tags};
 use base::{Field, Flags, Json, Scope, Value};
 use store::{Cond, Match, Op};
 
@@ -14,6 +14,12 @@ pub(crate) fn usable(field: &Field, scope: Scope) -> bool {
         Scope::None
     };
     !field.flags.has(Flags::HIDDEN) && scope >= needs
+}
+
+/// What the parameters of a list ask for, as far as facts and tags say it: no right of the caller is in it. Whatever they hold, the answer is
+/// a condition on columns the scope may filter on, with their texts as bound values.
+pub fn asked_for(kind: &Kind, params: &Params, scope: Scope) -> Cond {
+    from_params(kind, params, scope).and(tags::filter(kind, &params.0))
 }
 
 /// Everything the facts alone can say about which rows a list has.

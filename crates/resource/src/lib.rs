@@ -42,6 +42,7 @@ pub use create::changed;
 pub use dispatch::{Answer, Method};
 pub use engine::{Engine, Op, Options};
 pub use event::{Event, audit};
+pub use filter::asked_for;
 pub use hooks::{Deleted, Hooks, NoHooks, Removal};
 pub use kind::{ActionFact, Builder, Extra, Input, Joint, Kind, Naming, Parent, Reply};
 pub use names::check_name;

@@ -1,6 +1,6 @@
 //! Lists: which rows, in what order, how many, and their totals (spec 01 §3).
 
-use crate::{Answer, Engine, Page, Params, access::Rights, engine::Op, event, filter, groups, joined, owner, tags, view};
+use crate::{Answer, Engine, Page, Params, access::Rights, engine::Op, event, filter, groups, joined, owner, view};
 use base::{Ctx, Flags, Json, Level, Result, Scope, err};
 use store::{Cond, Order, Pick, Read, Select};
 
@@ -93,9 +93,8 @@ pub(crate) async fn condition(op: &Op<'_>, rights: &Rights) -> Result<Cond> {
     }
     cond = cond.and(owned_by(engine, ctx, kind.facts.level, params).await?);
     cond = cond.and(referring(op).await?);
-    cond = cond.and(filter::from_params(kind, params, engine.widest(ctx, kind, "list", &[])));
+    cond = cond.and(filter::asked_for(kind, params, engine.widest(ctx, kind, "list", &[])));
     cond = cond.and(joined::from_params(op)?);
-    cond = cond.and(tags::filter(kind, &params.0));
     kind.hooks.filter(op, params, &mut cond).await?;
     Ok(cond)
 }
