@@ -10,7 +10,7 @@ use crate::{
     request::Bounds,
     router::{Reply, Route},
 };
-use base::{Error, Lang, err};
+use base::{Error, Lang, Result, err};
 use futures_util::FutureExt;
 use hyper::{
     HeaderMap, Method, StatusCode,
@@ -50,6 +50,10 @@ pub(crate) async fn handle(app: &Arc<App>, conn: &Conn, request: hyper::Request<
     // CORS: decided before the head is taken apart; nothing happens unless an operator named origins.
     let cors = origin(app, &head.headers);
 
+    // A body in chunks: its end may have been counted another way in front of us, by a length the parser has passed over. So nothing after it
+    // is read (RFC 9112 §6.1).
+    let last = head.headers.contains_key(header::TRANSFER_ENCODING);
+
     let method = head.method.clone();
     let mut route = None;
     let mut lang = Lang::En;
@@ -78,6 +82,10 @@ pub(crate) async fn handle(app: &Arc<App>, conn: &Conn, request: hyper::Request<
 
     // Headers every answer has.
     decorate(&mut response.headers, app, conn, &id, cors);
+
+    if last {
+        response.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 
     // Figures and the access line: last, when the outcome is known. The query is not logged, it may carry a token.
     let took = started.elapsed();
@@ -109,6 +117,9 @@ async fn inner(
     lang: &mut Lang,
     found: &mut Option<(Arc<str>, Arc<Route>)>,
 ) -> Reply {
+    // Headers that must be one: with two, whoever stands in front may have looked at the other.
+    alone(&head.headers, conn.peer)?;
+
     // Language: before the first error that could be written.
     *lang = i18n::pick(raw_lang(head.uri.query()).as_deref(), &head.headers);
 
@@ -135,9 +146,11 @@ async fn inner(
         query.extend(text)?;
     }
 
-    let forwarded = head.headers.get("x-forwarded-for").and_then(|v| v.to_str().ok());
+    // Each proxy may have written a line of its own; read as one list, the last address is that of the nearest.
+    let forwarded: Vec<&str> = head.headers.get_all("x-forwarded-for").iter().map(|v| v.to_str().unwrap_or("?")).collect();
+    let forwarded = (!forwarded.is_empty()).then(|| forwarded.join(","));
     let request = Request {
-        peer: app.client_ip(conn.peer, forwarded),
+        peer: app.client_ip(conn.peer, forwarded.as_deref()),
         method: head.method,
         path,
         query,
@@ -188,6 +201,21 @@ async fn within(limit: Duration, untimed: &AtomicBool, work: impl Future<Output 
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         Err(Error::internal(format!("panic: {}", text.unwrap_or("of an unknown type"))))
     })
+}
+
+/// Headers that say who asks, for whom, and where the body ends.
+const ALONE: [&str; 6] = ["x-auth-token", "x-subject-token", "authorization", "host", "content-length", "transfer-encoding"];
+
+/// Refuses a request with two of a header that must be one.
+fn alone(headers: &HeaderMap, peer: Option<IpAddr>) -> Result<()> {
+    for name in ALONE {
+        let count = headers.get_all(name).iter().count();
+        if count > 1 {
+            tracing::warn!(header = name, count, ?peer, "request refused: a header stands more than once");
+            return Err(err!(InputParameter, "the request has the header {} {} times; send it once", name, count));
+        }
+    }
+    Ok(())
 }
 
 /// The id a request came with plus three characters for this hop, or a new one.

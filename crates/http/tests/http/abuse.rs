@@ -2,7 +2,7 @@
 
 use crate::{Bench, LONG, client, echo, read_all, relaxed, until};
 use bytes::Bytes;
-use http::{Limits, Request, Response, Router};
+use http::{App, Limits, Request, Response, Router};
 use std::{sync::Arc, time::Duration};
 use telemetry::testing::Watch;
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Semaphore};
@@ -53,6 +53,74 @@ async fn requests_that_are_no_requests() {
     check(post("application/x-www-form-urlencoded", &"a=1&".repeat(10_001)), 400).await;
     check(get("/ok", ""), 200).await;
     b.serving.stop().await;
+}
+
+#[tokio::test]
+async fn headers_that_two_would_read_differently() {
+    let log = Watch::start();
+    let b = Bench::start(router(), relaxed()).await;
+    let with = |lines: &str, body: &str| format!("POST /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{lines}\r\n{body}");
+    for (lines, body) in [
+        ("X-Auth-Token: a\r\nX-Auth-Token: b\r\n", ""),
+        ("X-Auth-Token: a\r\nx-auth-token: a\r\n", ""),
+        ("X-Subject-Token: a\r\nX-Subject-Token: b\r\n", ""),
+        ("Authorization: Bearer a\r\nAuthorization: Bearer b\r\n", ""),
+        ("Host: other\r\n", ""),
+    ] {
+        let answer = b.raw(with(lines, body).as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("InputParameterError"), "{lines:?}: {answer:.300}");
+        log.expect("request refused");
+    }
+    // What the parser itself does not take: it is no request, and there is nobody to tell.
+    for (lines, body) in [
+        ("Content-Length: 5\r\nContent-Length: 6\r\n", "hello"),
+        ("Content-Length: 5, 6\r\n", "hello"),
+        ("Content-Length: +5\r\n", "hello"),
+        ("Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"),
+        ("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"),
+        ("X-Auth-Token\0: a\r\n", ""),
+        ("X-Auth-Token: a\0b\r\n", ""),
+        (" X-Auth-Token: a\r\n", ""),
+    ] {
+        let answer = b.raw(with(lines, body).as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{lines:?}: {answer:.300}");
+    }
+    // A second request hidden in what one side takes for the body of the first is never answered.
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n";
+    let length = hidden.len() + 5;
+    for lines in [
+        format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n"),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n"),
+        "Transfer-Encoding: chunked\r\n".to_string(),
+    ] {
+        let answer = b.raw(format!("POST /x HTTP/1.1\r\nHost: h\r\n{lines}\r\n0\r\n\r\n{hidden}").as_bytes()).await;
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{lines:?}: {answer}");
+        assert!(!answer.contains("hidden"), "{lines:?}: {answer}");
+    }
+    b.serving.stop().await;
+}
+
+#[tokio::test]
+async fn where_a_request_comes_from_only_proxies_say() {
+    let _log = Watch::start();
+    for (trusted, lines, want) in [
+        (true, "X-Forwarded-For: 1.2.3.4\r\n", "1.2.3.4"),
+        // The proxy's own line comes after what the client wrote.
+        (true, "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\n", "1.2.3.4"),
+        (true, "X-Forwarded-For: 6.6.6.6, 1.2.3.4\r\n", "1.2.3.4"),
+        (true, "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: rubbish\r\n", "127.0.0.1"),
+        (true, "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: \u{fc}\r\n", "127.0.0.1"),
+        (true, "Forwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-Client-IP: 6.6.6.6\r\n", "127.0.0.1"),
+        (false, "X-Forwarded-For: 1.2.3.4\r\n", "127.0.0.1"),
+    ] {
+        let metrics = telemetry::Metrics::default();
+        let proxies = if trusted { vec!["127.0.0.1/32".parse().unwrap()] } else { Vec::new() };
+        let app = App::new(metrics.clone()).mount("/", "test", router()).limits(relaxed()).trust_proxies(proxies);
+        let b = Bench::app(app, metrics).await;
+        let answer = b.raw(format!("GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{lines}\r\n").as_bytes()).await;
+        assert!(answer.contains(&format!("\"peer\":\"{want}\"")), "{lines:?}: {answer}");
+        b.serving.stop().await;
+    }
 }
 
 #[tokio::test]
