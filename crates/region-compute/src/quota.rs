@@ -154,10 +154,7 @@ struct QuotaHooks;
 
 /// Whoever has a limit does not move it.
 fn administrator(op: &Op<'_>, verb: &str) -> Result<()> {
-    if op.engine.reach_of(op.ctx, "quota", verb, &[]) < Scope::System {
-        return Err(err!(Forbidden, "quotas are set by administrators; ask one"));
-    }
-    Ok(())
+    op.engine.demand_of(op.ctx, "quota", verb, &[], Scope::System)
 }
 
 fn limits(row: &Row) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::{Region, consoles, jobs};
 use api_agent::{Enroll, HostFacts, Observed};
-use base::{Caller, Ctx, Json, Result, err};
+use base::{Caller, Ctx, Json, Result, Scope, err};
 use http::{HeaderMap, Method, Reply, Request, Response, Router};
 use region_compute::agent::HostId;
 use resource::{Ask, Gate, Params};
@@ -66,20 +66,13 @@ pub fn scheduler_router(scheduler: Arc<Scheduler>, gate: Arc<dyn Gate>, identify
         let (scheduler, gate, identify) = (scheduler.clone(), gate.clone(), identify.clone());
         async move {
             let body = request.json().await?.unwrap_or_else(|| json!({}));
-            demand(gate.as_ref(), &request.ctx(identify(&request.headers)), "scheduler", "perform")?;
+            let ask = Ask { service: "compute", resource: "scheduler", action: "perform", extra: &[] };
+            resource::demand(gate.as_ref(), &request.ctx(identify(&request.headers)), &ask, Scope::System)?;
             let path: Vec<&str> = request.tail().iter().map(String::as_str).collect();
             Ok(Response::json(&scheduler.serve(&path, &body).await?))
         }
     };
     Router::new().post("/scheduler", serve.clone()).post("/scheduler/{*path}", serve)
-}
-
-fn demand(gate: &dyn Gate, ctx: &Ctx, resource: &str, action: &str) -> Result<()> {
-    let ask = Ask { service: "compute", resource, action, extra: &[] };
-    if gate.allows(&ctx.caller, ctx.peer, &ask, base::Scope::System) {
-        return Ok(());
-    }
-    Err(err!(Forbidden, "not allowed: {} on {} at scope {}; ask an administrator", action, resource, "system"))
 }
 
 impl Desk {
@@ -130,7 +123,7 @@ async fn usages(desk: &Desk, request: Request) -> Reply {
 async fn new_token(desk: &Desk, mut request: Request) -> Reply {
     let body = request.json().await?.unwrap_or(Json::Null);
     let ctx = desk.ctx(&request);
-    demand(desk.region.gate.as_ref(), &ctx, "hosts", "create")?;
+    desk.region.engine.demand_of(&ctx, "host", "create", &[], Scope::System)?;
     let seconds = body.pointer("/host_token/seconds").and_then(Json::as_i64).unwrap_or(3600);
     if !(60..=7 * 86_400).contains(&seconds) {
         return Err(err!(InputParameter, "seconds: {} is out of range 60 to 604800", seconds));

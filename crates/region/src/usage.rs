@@ -24,13 +24,7 @@ impl Region {
             }
         };
         if asked > widest || widest == Scope::None {
-            return Err(err!(
-                Forbidden,
-                "not enough privilege: {} at scope {} needs more than your scope {}",
-                "usages",
-                asked.name(),
-                widest.name()
-            ));
+            return Err(resource::denied(ctx, &ask, asked.max(Scope::Project)));
         }
         let mut out = serde_json::Map::new();
         for (at, prefix) in [(Scope::System, "all."), (Scope::Domain, "domain."), (Scope::Project, "")] {

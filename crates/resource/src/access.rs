@@ -84,7 +84,7 @@ impl Engine {
         self.gate.widest(&ctx.caller, ctx.peer, &ask)
     }
 
-    /// The widest scope at which the caller may do something to a kind, for hooks that guard a single field.
+    /// The widest scope at which the caller may do something to a kind, for hooks that show or count by it.
     pub fn reach_of(&self, ctx: &Ctx, name: &str, action: &str, extra: &[&str]) -> Scope {
         self.kind_named(name).map_or(Scope::None, |kind| self.widest(ctx, kind, action, extra))
     }
@@ -113,13 +113,7 @@ impl Engine {
             None => None,
         };
         match asked {
-            Some(scope) if scope > widest => Err(err!(
-                Forbidden,
-                "not enough privilege: {} at scope {} needs more than your scope {}",
-                kind.facts.plural,
-                scope.name(),
-                widest.name()
-            )),
+            Some(scope) if scope > widest => Err(self.denied(ctx, kind, "list", &[], scope)),
             Some(scope) => Ok(rights.within(scope)),
             // What has no owner is everybody's to look at, who may list it at all.
             None if kind.facts.level == Level::System && kind.hooks.visible(&ctx.caller, widest).is_none() => {
@@ -285,15 +279,25 @@ impl Engine {
 
     /// The refusal, with the name of what is missing and the id to ask about.
     pub fn denied(&self, ctx: &Ctx, kind: &Kind, action: &str, extra: &[&str], scope: Scope) -> base::Error {
-        let ask = Ask { service: self.service, resource: kind.facts.plural, action, extra };
-        tracing::info!(permission = %ask, scope = scope.name(), user = ctx.caller.user, user_id = ctx.caller.user_id,
-            project_id = ctx.caller.project_id, request_id = %ctx.request_id, "not allowed");
-        denied(ctx, &ask, scope)
+        denied(ctx, &Ask { service: self.service, resource: kind.facts.plural, action, extra }, scope)
+    }
+
+    /// Refuses unless the caller may do something to any row of a kind, at a scope or wider: for hooks that guard a single field.
+    pub fn demand_of(&self, ctx: &Ctx, name: &str, action: &str, extra: &[&str], scope: Scope) -> Result<()> {
+        let kind = self.kind_named(name).ok_or_else(|| base::Error::internal(format!("no kind {name}")))?;
+        if self.widest(ctx, kind, action, extra) >= scope { Ok(()) } else { Err(self.denied(ctx, kind, action, extra, scope)) }
     }
 }
 
-/// The refusal of a permission at a scope.
+/// Refuses unless the policies allow what is about no row, at a scope or wider.
+pub fn demand(gate: &dyn Gate, ctx: &Ctx, ask: &Ask<'_>, scope: Scope) -> Result<()> {
+    if gate.allows(&ctx.caller, ctx.peer, ask, scope) { Ok(()) } else { Err(denied(ctx, ask, scope)) }
+}
+
+/// The refusal of a permission at a scope: logged, and told with the name of what is missing and the id to ask about.
 pub fn denied(ctx: &Ctx, ask: &Ask<'_>, scope: Scope) -> base::Error {
+    tracing::info!(permission = %ask, scope = scope.name(), user = ctx.caller.user, user_id = ctx.caller.user_id,
+        project_id = ctx.caller.project_id, request_id = %ctx.request_id, "not allowed");
     err!(
         Forbidden,
         "not allowed: {} at scope {}; ask an administrator for a role with this permission, and name the request {}",

@@ -153,11 +153,17 @@ async fn owned(op: &Op<'_>, map: &Map, row: &mut Row) -> Result<Scope> {
 pub(crate) async fn read_fields(op: &Op<'_>, map: &Map, row: &mut Row, flag: Flags) -> Result<()> {
     let facts = op.kind.facts;
     let rights = op.engine.widest(op.ctx, op.kind, if flag == Flags::CREATE { "create" } else { "update" }, &[]);
+    let mut closed = Vec::new();
     for (i, field) in facts.fields.iter().enumerate() {
         let may = field.flags.has(flag)
             && (!field.flags.has(Flags::ADMIN) || rights >= Scope::System)
             && (!field.flags.has(Flags::DOMAIN) || rights >= Scope::Domain);
         if !may {
+            // Who sends back what was shown to him tries nothing.
+            let other = |json: &Json| !json.is_null() && Value::from_json(field.kind, json).is_ok_and(|v| v != row.values[i]);
+            if map.get(field.name).is_some_and(other) {
+                closed.push(field.name);
+            }
             continue;
         }
         let short = field.refers.and_then(|_| field.name.strip_suffix("_id"));
@@ -171,6 +177,10 @@ pub(crate) async fn read_fields(op: &Op<'_>, map: &Map, row: &mut Row, flag: Fla
             }
             _ => value,
         };
+    }
+    if !closed.is_empty() {
+        tracing::info!(resource = facts.name, columns = ?closed, user = op.ctx.caller.user, user_id = op.ctx.caller.user_id,
+            request_id = %op.ctx.request_id, "columns this caller cannot set, left as they are unless a hook takes them");
     }
     Ok(())
 }

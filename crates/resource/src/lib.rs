@@ -36,7 +36,7 @@ mod tags;
 mod update;
 mod view;
 
-pub use access::{Ask, Conditional, Gate, TagSet, breadth, denied};
+pub use access::{Ask, Conditional, Gate, TagSet, breadth, demand, denied};
 pub use body::{Map, flag, int, required, text, text_list};
 pub use create::changed;
 pub use dispatch::{Answer, Method};

@@ -4,7 +4,7 @@
 //! itself. The widest allowed scope is what lists and creates work with.
 
 use super::{Policy, TagFilter};
-use base::{Result, Scope, err};
+use base::Scope;
 use std::{fmt, sync::Arc};
 
 /// Scopes a policy can be for, wide to narrow.
@@ -96,19 +96,6 @@ impl PolicySet {
         self.at(scope).any(|p| p.filter.is_empty() && p.allows(service, resource, action, extra))
     }
 
-    /// The scope something works with that is about no single row: the one asked for when it is allowed, else 403; without a wish the widest.
-    /// What is allowed on a condition of tags only is not allowed here.
-    pub fn require(&self, wish: Option<Scope>, service: &str, resource: &str, action: &str, extra: &[&str]) -> Result<Scope> {
-        let what = || format!("{} {}{}", action, resource, extra.iter().map(|e| format!(" {e}")).collect::<String>());
-        match wish {
-            None => {
-                self.decide_plain(service, resource, action, extra).ok_or_else(|| err!(Forbidden, "not enough privilege to {}", what()))
-            }
-            Some(scope) if self.allows_plain(scope, service, resource, action, extra) => Ok(scope),
-            Some(scope) => Err(err!(Forbidden, "not enough privilege to {} at scope {}", what(), scope.name())),
-        }
-    }
-
     /// The decision with its reasons.
     pub fn explain(&self, service: &str, resource: &str, action: &str, extra: &[&str]) -> Explanation {
         let verdicts = WIDE_TO_NARROW.into_iter().flat_map(|scope| {
@@ -186,19 +173,6 @@ mod tests {
         check(&[(Scope::Project, servers("deny")), (Scope::Project, servers("allow"))], Some(Scope::Project), [false, true, false, false]);
         check(&[(Scope::Project, servers("deny")), (Scope::Domain, servers("allow"))], Some(Scope::Domain), [false, true, true, false]);
         check(&[(Scope::Domain, servers("deny")), (Scope::Project, servers("allow"))], Some(Scope::Project), [false, true, false, false]);
-    }
-
-    #[test]
-    fn a_wish_is_granted_or_refused_with_its_name() {
-        let set = set(&[(Scope::Domain, json!({"compute": "allow"}))]);
-        assert_eq!(set.require(Some(Scope::Project), "compute", "servers", "list", &[]).unwrap(), Scope::Project);
-        assert_eq!(set.require(None, "compute", "servers", "list", &[]).unwrap(), Scope::Domain);
-        let e = set.require(Some(Scope::System), "compute", "servers", "list", &[]).unwrap_err();
-        assert_eq!((e.class().http(), e.to_string().as_str()), (403, "not enough privilege to list servers at scope system"));
-        let e = set.require(None, "image", "images", "perform", &["public"]).unwrap_err();
-        assert_eq!(e.to_string(), "not enough privilege to perform images public");
-        let tagged = self::set(&[(Scope::System, json!({"*": "allow", "__object_tags__": [{"key": "a"}]}))]);
-        assert!(tagged.require(None, "compute", "usages", "get", &[]).is_err(), "an allow on a condition is none");
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub fn arch(row: &mut Row) {
 
 /// `is_public` and `is_standard` in a create or update body: the same as the actions, with the same rights.
 pub fn sharing(op: &Op<'_>, row: &mut Row, body: &Map) -> Result<()> {
-    let may = |action: &str| op.engine.widest(op.ctx, op.kind, "perform", &[action]);
+    let may = |action: &str, scope| op.engine.demand_of(op.ctx, op.kind.facts.name, "perform", &[action], scope);
     if let Some(public) = flag(body, "is_public")?.filter(|p| *p != row.flag("is_public")) {
         let scope = match text(body, &["public_scope"]) {
             Some(word) => Scope::parse(&word)
@@ -113,15 +113,11 @@ pub fn sharing(op: &Op<'_>, row: &mut Row, body: &Map) -> Result<()> {
         };
         let action = if public { "public" } else { "private" };
         let needs = if public { scope } else { Scope::Project };
-        if may(action) < needs {
-            return Err(err!(Forbidden, "not allowed: perform {} on images; leave is_public out or ask an administrator", action));
-        }
+        may(action, needs)?;
         share(row, public.then_some(scope));
     }
     if let Some(standard) = flag(body, "is_standard")?.filter(|s| *s != row.flag("is_standard")) {
-        if may("mark-standard") < Scope::System {
-            return Err(err!(Forbidden, "not allowed: perform mark-standard on images; leave is_standard out or ask an administrator"));
-        }
+        may("mark-standard", Scope::System)?;
         standardise(row, standard);
     }
     Ok(())

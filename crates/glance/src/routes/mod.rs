@@ -76,11 +76,10 @@ impl Desk {
     /// Refuses who may not do this with any image: before names are looked up and bytes are read.
     fn may(&self, ctx: &Ctx, action: &str) -> Result<()> {
         let engine = &self.glance.engine;
-        let scope = engine.kind_named("image").map_or(Scope::None, |kind| engine.widest(ctx, kind, action, &[]));
-        if scope > Scope::None {
+        if engine.reach_of(ctx, "image", action, &[]) > Scope::None {
             return Ok(());
         }
-        Err(err!(Forbidden, "not allowed: {} on {}; log in, or ask an administrator for a role with this permission", action, "images"))
+        engine.demand_of(ctx, "image", action, &[], Scope::Project)
     }
 
     /// Demands a right on a resource of the service that is not a row: at a scope or wider.
@@ -89,10 +88,7 @@ impl Desk {
             return Err(err!(Unauthorized, "no valid token; log in"));
         }
         let ask = Ask { service: api_image::SERVICE, resource, action, extra: &[] };
-        if self.glance.gate.allows(&ctx.caller, ctx.peer, &ask, scope) {
-            return Ok(());
-        }
-        Err(err!(Forbidden, "not allowed: {} on {} at scope {}; ask an administrator", action, resource, scope.name()))
+        resource::demand(self.glance.gate.as_ref(), ctx, &ask, scope)
     }
 }
 

@@ -51,11 +51,7 @@ async fn object(desk: &Desk, visit: &Visit, question: &AccessQuestion) -> Result
 
 /// Refuses unless the caller may look at who holds what beyond his own project.
 fn demand_overview(desk: &Desk, visit: &Visit) -> Result<()> {
-    if desk.allows(visit, Scope::Domain, "role_assignments", "list", &[]) {
-        return Ok(());
-    }
-    let ask = resource::Ask { service: api_identity::SERVICE, resource: "role_assignments", action: "list", extra: &[] };
-    Err(resource::denied(&visit.ctx, &ask, Scope::Domain))
+    desk.demand(visit, Scope::Domain, "role_assignments", "list", &[])
 }
 
 async fn can(desk: &Desk, mut visit: Visit) -> Reply {

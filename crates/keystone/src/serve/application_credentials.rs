@@ -97,8 +97,8 @@ async fn one(desk: &Desk, visit: Visit) -> Reply {
 async fn of_user(desk: &Desk, visit: &Visit) -> Result<Vec<Row>> {
     let user = desk.engine.resolve(&visit.ctx, "user", visit.request.param("user")).await?;
     let own = user.id() == visit.ctx.caller.user_id;
-    if !own && !desk.allows(visit, base::Scope::System, PLURAL, "list", &[]) {
-        return Err(err!(Forbidden, "not enough privilege to {}", "list access_rules"));
+    if !own {
+        desk.demand(visit, base::Scope::System, PLURAL, "list", &[])?;
     }
     let living = Cond::eq("owner_id", user.id()).and(Cond::eq("deleted", false));
     desk.state.db.read().find(ApplicationCredential::facts(), living).await

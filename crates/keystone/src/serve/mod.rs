@@ -21,7 +21,7 @@ use crate::state::State;
 use auth::{Guard, Identified};
 use base::{Ctx, Json, Result, Scope, err};
 use http::{Method, Reply, Request, Response, Router};
-use resource::{Engine, Params};
+use resource::{Ask, Engine, Params};
 use std::sync::Arc;
 use store::{Cond, Read};
 
@@ -54,6 +54,18 @@ impl Desk {
     fn allows(&self, visit: &Visit, scope: Scope, resource: &str, action: &str, extra: &[&str]) -> bool {
         let set = self.state.rules.of(&visit.ctx.caller, visit.ctx.peer);
         set.allows_plain(scope, api_identity::SERVICE, resource, action, extra)
+    }
+
+    /// The widest scope they allow it at.
+    fn widest(&self, visit: &Visit, resource: &str, action: &str, extra: &[&str]) -> Scope {
+        let set = self.state.rules.of(&visit.ctx.caller, visit.ctx.peer);
+        set.decide_plain(api_identity::SERVICE, resource, action, extra).unwrap_or(Scope::None)
+    }
+
+    /// Refuses what they do not allow.
+    fn demand(&self, visit: &Visit, scope: Scope, resource: &str, action: &str, extra: &[&str]) -> Result<()> {
+        let ask = Ask { service: api_identity::SERVICE, resource, action, extra };
+        if self.allows(visit, scope, resource, action, extra) { Ok(()) } else { Err(resource::denied(&visit.ctx, &ask, scope)) }
     }
 
     /// The services of the platform, and who may everything.

@@ -5,7 +5,7 @@ use crate::{grants, state::State};
 use api_identity::{
     Assigned, AssignedScope, Assignment, GROUP_DOMAIN, GROUP_PROJECT, Group, Named, ProjectRef, Role as RoleRow, USER_DOMAIN, User,
 };
-use base::{Caller, Error, Json, Kind, Resource, Result, Role, Scope, err};
+use base::{Caller, Error, Json, Kind, Resource, Result, Role, Scope};
 use http::{Query, Reply, Response, Router};
 use serde_json::json;
 use std::{
@@ -75,7 +75,10 @@ pub(super) fn visible(desk: &Desk, visit: &Visit) -> Result<Cond> {
         }
         Some(Scope::Project) if !caller.project_id.is_empty() => Cond::eq("target_id", caller.project_id.as_str()).or(own),
         Some(_) => own,
-        None => return Err(err!(Forbidden, "not enough privilege to {}", "list role_assignments")),
+        None => {
+            let ask = resource::Ask { service: api_identity::SERVICE, resource: "role_assignments", action: "list", extra: &[] };
+            return Err(resource::denied(&visit.ctx, &ask, Scope::Project));
+        }
     })
 }
 

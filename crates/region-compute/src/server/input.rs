@@ -268,8 +268,8 @@ pub(super) async fn nics(op: &Op<'_>, body: &Map) -> Result<Vec<NicPlan>> {
         if !config.address.is_empty() && network_id.is_empty() {
             return Err(err!(MissingParameter, "nets.{}: an address needs its network named", i));
         }
-        if config.reserved && op.engine.reach_of(op.ctx, "network", "perform", &["reserve-ip"]) < base::Scope::System {
-            return Err(err!(Forbidden, "nets.{}.reserved: only administrators take addresses that are set aside", i));
+        if config.reserved {
+            op.engine.demand_of(op.ctx, "network", "perform", &["reserve-ip"], base::Scope::System)?;
         }
         let wire_id = match config.wire.as_str() {
             "" => String::new(),

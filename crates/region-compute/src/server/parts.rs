@@ -266,8 +266,8 @@ fn detach_network<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -
             }
         };
         let reserve = resource::flag(&body, "reserve")?.unwrap_or(false);
-        if reserve && op.engine.reach_of(op.ctx, "network", "perform", &["reserve-ip"]) < Scope::System {
-            return Err(err!(Forbidden, "reserve: only administrators set addresses aside"));
+        if reserve {
+            op.engine.demand_of(op.ctx, "network", "perform", &["reserve-ip"], Scope::System)?;
         }
         let task = tasks::ServerDetachNetwork { server: row.id().into(), nic, reserve };
         launch(op, &row, "detach_network", status::SYNC_CONFIG, on_server(&task, &row)).await
@@ -433,9 +433,7 @@ fn rebuild_root<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map)
 
 fn purge<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
     Box::pin(async move {
-        if op.engine.reach_of(op.ctx, "server", "delete", &["purge"]) < Scope::System {
-            return Err(err!(Forbidden, "purge: only administrators forget servers without asking their host"));
-        }
+        op.engine.demand_of(op.ctx, "server", "delete", &["purge"], Scope::System)?;
         if row.flag("disable_delete") {
             return Err(err!(InvalidStatus, "server {} is locked against deletion; update it with disable_delete=false first", row.name()));
         }

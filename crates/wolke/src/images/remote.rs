@@ -1,7 +1,7 @@
 //! Images of a service in another process: looked up in the caller's name, fetched in the service's own.
 
 use api_image::{Info, headers};
-use base::{Ctx, Error, Result, err};
+use base::{Ctx, Error, Result, Scope, err};
 use futures_util::StreamExt;
 use http::{Client, HeaderValue, Method, Response, StatusCode};
 use keystone::remote::Remote;
@@ -54,12 +54,8 @@ impl region::Images for RemoteImages {
                 // An answer to HEAD has no body to say why.
                 404 => return Err(err!(ImageNotFound, "{} {} not found", "image", which)),
                 401 | 403 => {
-                    return Err(err!(
-                        Forbidden,
-                        "not allowed: {} on {}; log in, or ask an administrator for a role with this permission",
-                        "get",
-                        "images"
-                    ));
+                    let ask = resource::Ask { service: api_image::SERVICE, resource: "images", action: "get", extra: &[] };
+                    return Err(resource::denied(ctx, &ask, Scope::Project));
                 }
                 status => {
                     return Err(err!(BadGateway, "{} gave an answer that cannot be read", "the image service")
