@@ -143,28 +143,57 @@ fn waiting(until: Timestamp, now: Timestamp) -> Error {
     err!(TooManyFailedAttempts, "too many failed logins from your address; try again in {} seconds", until.since(now) / 1_000_000 + 1)
 }
 
-/// Counts a wrong password or secret; gives back what to answer.
+/// Counts a wrong secret that is not a user's password; gives back what to answer.
 pub(super) async fn failed(state: &State, attempt: &Attempt) -> Result<Error> {
+    let nobody = !attempt.exists && state.config.password_error_lock_count > 0;
+    count_failure(state, attempt, if nobody { Account::Nobody } else { Account::None }).await
+}
+
+/// Counts a wrong password at the door; gives back what to answer. One transaction with as many steps for a name nobody has: the time of
+/// the answer would tell otherwise.
+pub(super) async fn failed_password(state: &State, attempt: &Attempt, user: Option<&Row>) -> Result<Error> {
+    count_failure(state, attempt, user.map_or(Account::Nobody, Account::User)).await
+}
+
+/// Whose account a failure is counted at, besides user and address.
+enum Account<'a> {
+    User(&'a Row),
+    /// That of a name that nobody has.
+    Nobody,
+    None,
+}
+
+async fn count_failure(state: &State, attempt: &Attempt, account: Account<'_>) -> Result<Error> {
     let config = &state.config;
     let limits = [(attempt.pair(), config.login_attempts), (attempt.of_address(), config.login_attempts_of_address)];
-    let mut answer = count(state, &limits, &attempt.name).await?;
-    let most = config.password_error_lock_count;
-    if !attempt.exists && most > 0 {
-        let name = attempt.of_name();
-        let failures = state
-            .db
-            .tx(|tx| {
-                work({
-                    let name = name.clone();
-                    async move { bump(tx, &name, REMEMBERED).await }
-                })
+    let (name, most, seconds) = (attempt.of_name(), config.password_error_lock_count, config.login_lock_seconds.max(1));
+    let (tripped, count, locked) = state
+        .db
+        .tx(|tx| {
+            let (limits, name, account) = (&limits, &name, &account);
+            work(async move {
+                let tripped = trip(tx, limits, seconds).await?;
+                let (count, locked) = match account {
+                    Account::User(user) => super::note_failure(tx, user, most).await?,
+                    Account::Nobody => (bump(tx, name, REMEMBERED).await?, false),
+                    Account::None => (0, false),
+                };
+                Ok((tripped, count, locked))
             })
-            .await?;
-        if failures == most + 1 {
-            answer = Some(super::too_many());
+        })
+        .await?;
+    let waits = told(&tripped, &attempt.name, state.clock.now(), seconds);
+    match account {
+        Account::User(user) if most > 0 && count > most && !user.flag("is_system_account") => {
+            if locked {
+                state.catch_up().await?;
+                tracing::info!(user = user.name(), count, "user locked after too many wrong passwords");
+            }
+            Ok(super::too_many())
         }
+        Account::Nobody if most > 0 && count == most + 1 => Ok(super::too_many()),
+        _ => Ok(waits.unwrap_or_else(wrong_password)),
     }
-    Ok(answer.unwrap_or_else(wrong_password))
 }
 
 /// The right password: what was counted for this user from this address is forgotten.
@@ -230,27 +259,30 @@ pub(super) async fn succeeded_factor(state: &State, user: &Row) -> Result<()> {
 
 /// Adds one to each; where that is the last one allowed, waiting begins.
 async fn count(state: &State, limits: &[(String, i64)], name: &str) -> Result<Option<Error>> {
-    let (now, seconds) = (state.clock.now(), state.config.login_lock_seconds.max(1));
-    let tripped = state
-        .db
-        .tx(|tx| {
-            work(async move {
-                let mut tripped = Vec::new();
-                for (id, most) in limits.iter().filter(|(_, most)| *most > 0) {
-                    if bump(tx, id, seconds).await? >= *most {
-                        let sets = vec![set("failures", 0), set("locked_until", now.plus_secs(seconds).micros())];
-                        tx.update("login_failures", Cond::eq("id", id.as_str()), sets).await?;
-                        tripped.push(id.clone());
-                    }
-                }
-                Ok(tripped)
-            })
-        })
-        .await?;
-    for id in &tripped {
+    let seconds = state.config.login_lock_seconds.max(1);
+    let tripped = state.db.tx(|tx| work(async move { trip(tx, limits, seconds).await })).await?;
+    Ok(told(&tripped, name, state.clock.now(), seconds))
+}
+
+/// The same within a transaction; gives back those that wait from now on.
+async fn trip(tx: &mut Tx, limits: &[(String, i64)], seconds: i64) -> Result<Vec<String>> {
+    let mut tripped = Vec::new();
+    for (id, most) in limits.iter().filter(|(_, most)| *most > 0) {
+        if bump(tx, id, seconds).await? >= *most {
+            let sets = vec![set("failures", 0), set("locked_until", tx.now().plus_secs(seconds).micros())];
+            tx.update("login_failures", Cond::eq("id", id.as_str()), sets).await?;
+            tripped.push(id.clone());
+        }
+    }
+    Ok(tripped)
+}
+
+/// Logs who waits from now on, and what to answer if somebody does.
+fn told(tripped: &[String], name: &str, now: Timestamp, seconds: i64) -> Option<Error> {
+    for id in tripped {
         tracing::warn!(lock = id, user = name, seconds, "login locked: too many failures");
     }
-    Ok((!tripped.is_empty()).then(|| waiting(now.plus_secs(seconds), now)))
+    (!tripped.is_empty()).then(|| waiting(now.plus_secs(seconds), now))
 }
 
 /// Adds one to a row whose last failure is at most `window` seconds old, and to a new one otherwise; the failures now.

@@ -188,36 +188,22 @@ async fn note_login(state: &State, user: &Row, context: &AuthContext) -> Result<
         .await
 }
 
-/// Counts a wrong password; the one too many locks the user, and is answered so.
-pub(crate) async fn note_failure(state: &State, user: &Row) -> Result<Option<Error>> {
-    let most = state.config.password_error_lock_count;
-    let lockable = most > 0 && !user.flag("is_system_account");
-    let now = state.clock.now();
-    let count = state
-        .db
-        .tx(|tx| {
-            work(async move {
-                tx.update("users", Cond::eq("id", user.id()), vec![add("failed_auth_count", 1), set("failed_auth_at", now)]).await?;
-                let row = store::Read::one(tx, user.facts, user.id()).await?;
-                let Some(old) = row else { return Ok(0) };
-                let count = old.int("failed_auth_count");
-                if lockable && count > most && old.flag("enabled") {
-                    let mut new = old.clone();
-                    new.set("enabled", false);
-                    tx.save(&old, &mut new).await?;
-                    crate::revoke::user(tx, user.id()).await?;
-                    crate::access::record(tx, &base::Ctx::platform("login"), &new, "disable").await?;
-                }
-                Ok(count)
-            })
-        })
-        .await?;
-    if lockable && count > most {
-        state.catch_up().await?;
-        tracing::info!(user = user.name(), count, "user locked after too many wrong passwords");
-        return Ok(Some(too_many()));
+/// Counts a wrong password; the one too many (`most` are allowed, none is any number) locks the user. Gives back the failures now, and whether
+/// this one locked.
+async fn note_failure(tx: &mut store::Tx, user: &Row, most: i64) -> Result<(i64, bool)> {
+    let now = tx.now();
+    tx.update("users", Cond::eq("id", user.id()), vec![add("failed_auth_count", 1), set("failed_auth_at", now)]).await?;
+    let Some(old) = store::Read::one(tx, user.facts, user.id()).await? else { return Ok((0, false)) };
+    let count = old.int("failed_auth_count");
+    let locks = most > 0 && count > most && old.flag("enabled") && !user.flag("is_system_account");
+    if locks {
+        let mut new = old.clone();
+        new.set("enabled", false);
+        tx.save(&old, &mut new).await?;
+        crate::revoke::user(tx, user.id()).await?;
+        crate::access::record(tx, &base::Ctx::platform("login"), &new, "disable").await?;
     }
-    Ok(None)
+    Ok((count, locks))
 }
 
 /// What the attempt that locks a user is answered.

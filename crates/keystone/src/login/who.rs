@@ -1,6 +1,6 @@
 //! Who is it: the methods of a token request.
 
-use super::{Proved, acceptable, aksk, application, guard, guard::Attempt, note_failure, second, user_locked};
+use super::{Proved, acceptable, aksk, application, guard, guard::Attempt, second, user_locked};
 use crate::{passwords, provider::login as directory, provider::sso, state::State};
 use api_identity::{AccessKey, AuthContext, Identity, PasswordUser, Secret, TotpUser, User, Which};
 use auth::password::Outcome;
@@ -72,10 +72,11 @@ pub(crate) fn proved(user: Row, method: &'static str) -> Proved {
 }
 
 async fn by_password(state: &State, asked: &PasswordUser, code: Option<&TotpUser>, peer: Option<IpAddr>) -> Result<Proved> {
-    let found = find(state, asked).await?;
+    let home = if asked.domain.is_empty() { None } else { Some(domain(state, &asked.domain).await?) };
+    let found = find_in(state, asked, home.as_ref().map(Option::as_deref)).await?;
     let name = if asked.id.is_empty() { &asked.name } else { &asked.id };
-    let domain = if asked.domain.is_empty() { None } else { domain(state, &asked.domain).await? };
-    let domain = domain.unwrap_or_else(|| asked.domain.name.to_lowercase());
+    let known = matches!(home, Some(Some(_)));
+    let domain = home.flatten().unwrap_or_else(|| asked.domain.name.to_lowercase());
     let attempt = Attempt::new(found.as_ref(), name, &domain, peer);
     guard::admit(state, &attempt).await?;
     // A locked account is not tried: its password could be found by asking on.
@@ -87,12 +88,12 @@ async fn by_password(state: &State, asked: &PasswordUser, code: Option<&TotpUser
     let user = match (found, outcome.is_right()) {
         (Some(user), true) => user,
         (found, _) => {
-            let answer = guard::failed(state, &attempt).await?;
-            let locked = match &found {
-                Some(user) => note_failure(state, user).await?,
-                None => None,
-            };
-            return Err(locked.unwrap_or(answer));
+            // A domain that is not known has been looked for once more; that takes its time.
+            if known {
+                state.catch_up().await?;
+            }
+            // One transaction, of as many steps for a name nobody has.
+            return Err(guard::failed_password(state, &attempt, found.as_ref()).await?);
         }
     };
     if outcome == Outcome::RightButOld {
@@ -148,6 +149,12 @@ fn locked(state: &State, user: &Row) -> bool {
 
 /// The user of a name or id, if there is one.
 pub(super) async fn find(state: &State, asked: &PasswordUser) -> Result<Option<Row>> {
+    let home = if asked.domain.is_empty() { None } else { Some(domain(state, &asked.domain).await?) };
+    find_in(state, asked, home.as_ref().map(Option::as_deref)).await
+}
+
+/// The same when the domain is known: `Some(None)` is one that does not exist. It is asked for all the same, as the time would tell.
+async fn find_in(state: &State, asked: &PasswordUser, home: Option<Option<&str>>) -> Result<Option<Row>> {
     let mut cond = Cond::eq("deleted", false);
     if !asked.id.is_empty() {
         cond = cond.and(Cond::eq("id", asked.id.as_str()));
@@ -156,11 +163,8 @@ pub(super) async fn find(state: &State, asked: &PasswordUser) -> Result<Option<R
     } else {
         return Err(err!(InputParameter, "auth.identity.{} is missing", "password.user.name"));
     }
-    if !asked.domain.is_empty() {
-        match domain(state, &asked.domain).await? {
-            Some(id) => cond = cond.and(Cond::eq("domain_id", id)),
-            None => return Ok(None),
-        }
+    if let Some(home) = home {
+        cond = cond.and(Cond::eq("domain_id", home.unwrap_or(NO_DOMAIN)));
     }
     let mut users = state.db.read().find(User::facts(), cond).await?;
     if users.len() > 1 {
@@ -168,6 +172,9 @@ pub(super) async fn find(state: &State, asked: &PasswordUser) -> Result<Option<R
     }
     Ok(users.pop())
 }
+
+/// No domain's id.
+const NO_DOMAIN: &str = " ";
 
 /// A domain by id or name.
 pub(super) async fn domain(state: &State, which: &Which) -> Result<Option<String>> {
