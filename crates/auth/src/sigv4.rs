@@ -258,6 +258,10 @@ pub fn parse_stamp(stamp: &str) -> Option<Timestamp> {
     if stamp.len() != 16 || stamp.get(8..9)? != "T" || stamp.get(15..16)? != "Z" {
         return None;
     }
+    // A leap second would be read as the one before it: two stamps of one instant.
+    if digits(13, 15)? > "59" {
+        return None;
+    }
     let text = format!("{}-{}-{}T{}:{}:{}Z", digits(0, 4)?, digits(4, 6)?, digits(6, 8)?, digits(9, 11)?, digits(11, 13)?, digits(13, 15)?);
     Timestamp::parse(&text)
 }
