@@ -4,6 +4,7 @@
 //! stands beside its goal and, where there is one, beside the peer's figure for the same request, as a ratio. Nothing is asserted: a benchmark is no test.
 
 mod fill;
+mod floor;
 mod load;
 mod make;
 mod memory;
@@ -92,8 +93,8 @@ async fn over_http(plan: &Plan, database: Database, table: &mut Table) -> Result
     let ready = platform.start().await?;
     table.row("start to ready", &format!("{:.0} ms", ready.as_secs_f64() * 1e3), "≤ 1000 ms", 1.0 / ready.as_secs_f64(), "");
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let rss = platform.rss_mib()?;
-    table.row("resident memory, idle", &format!("{rss:.0} MiB"), "≤ 100 MiB", 100.0 / rss, "");
+    let (rss, own) = platform.rss_mib()?;
+    table.row("resident memory, idle", &format!("{rss:.0} MiB, {own:.0} its own"), "≤ 100 MiB", 100.0 / rss, "");
     platform.stop().await?;
 
     let filled = fill::fill(&platform, plan).await?;
@@ -133,8 +134,12 @@ async fn over_http(plan: &Plan, database: Database, table: &mut Table) -> Result
             [0.0, 33.9, 58.2][usize::from(connections > 1) + usize::from(connections == 8)],
         );
     }
+    if matches!(database, Database::Postgres) {
+        floor::measure(&platform, plan, &filled.servers, table).await?;
+    }
     make::measure(&platform, plan, &token, &filled, table).await?;
-    let rss = platform.rss_mib()?;
-    table.row("resident memory, after all loads", &format!("{rss:.0} MiB"), "", 0.0, "");
+    let (rss, own) = platform.rss_mib()?;
+    let files = rss - own;
+    table.row("resident memory, after all loads", &format!("{rss:.0} MiB: {own:.0} its own, {files:.0} pages of files"), "", 0.0, "");
     platform.stop().await
 }

@@ -169,11 +169,15 @@ impl Platform {
         Ok(sum)
     }
 
-    /// Resident memory in MiB.
-    pub fn rss_mib(&self) -> Result<f64> {
+    /// Resident memory in MiB: all of it, and what of it is the process's own rather than pages of files that the kernel may take back, as those of the
+    /// mapped database (proc(5), VmRSS and RssAnon).
+    pub fn rss_mib(&self) -> Result<(f64, f64)> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("no VmRSS")?;
-        Ok(line.split_whitespace().nth(1).context("no number")?.parse::<f64>()? / 1024.0)
+        let of = |name: &str| {
+            let line = status.lines().find(|l| l.starts_with(name)).with_context(|| format!("no {name}"))?;
+            anyhow::Ok(line.split_whitespace().nth(1).context("no number")?.parse::<f64>()? / 1024.0)
+        };
+        Ok((of("VmRSS:")?, of("RssAnon:")?))
     }
 }
 
@@ -198,7 +202,7 @@ fn parent(pid: u32) -> Option<u32> {
 }
 
 /// User and system time with waited-for children, in seconds; the kernel counts in hundredths.
-fn seconds(pid: u32) -> Result<f64> {
+pub fn seconds(pid: u32) -> Result<f64> {
     let stat = stat(pid).context("the process is gone")?;
     let ticks: u64 = stat.get(11..15).context("a short stat")?.iter().map(|t| t.parse::<u64>().unwrap_or(0)).sum();
     Ok(ticks as f64 / 100.0)
