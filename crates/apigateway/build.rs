@@ -67,11 +67,14 @@ fn assets(dir: &Path, out: &Path) -> io::Result<()> {
                 false => "None".to_string(),
             }
         };
+        // A copy: whoever builds the console meanwhile takes its files away.
+        let copy = packed.join(name.replace('/', "_"));
+        fs::copy(file, &copy)?;
         let gzip = match beside(".gz").as_str() {
             "None" => own()?,
             there => there.to_string(),
         };
-        writeln!(text, "    ({name:?}, include_bytes!({file:?}), {}, {gzip}),", beside(".br")).map_err(io::Error::other)?;
+        writeln!(text, "    ({name:?}, include_bytes!({copy:?}), {}, {gzip}),", beside(".br")).map_err(io::Error::other)?;
     }
     text.push_str("];\n");
     fs::write(out, text)

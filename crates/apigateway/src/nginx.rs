@@ -27,7 +27,7 @@ pub fn config(site: &Site) -> String {
                    proxy_set_header X-Forwarded-For $remote_addr;\n        proxy_set_header X-Forwarded-Proto $scheme;\n        \
                    proxy_set_header Connection \"\";";
     format!(
-        r#"# nginx before the web console. The gateway must believe its X-Forwarded-For: list this machine among its trusted proxies.
+        r#"# nginx before the web console. Start the gateway with --url https://{server_name}, so that its cookies are for TLS only.
 
 map $http_upgrade $wolke_connection {{
     default upgrade;
@@ -49,8 +49,7 @@ server {{
 }}
 
 server {{
-    listen {https} ssl;
-    http2 on;
+    listen {https} ssl http2;
     server_name {server_name};
     server_tokens off;
 

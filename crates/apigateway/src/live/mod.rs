@@ -28,6 +28,9 @@ pub fn routes(router: Router, gateway: &Arc<Gateway>) -> Router {
     router.get("/api/{ver}/live", on(gateway, |g, r| async move { open(g, r).await }))
 }
 
+/// Resources without owner that everybody sees who may list them at all.
+const EVERYBODYS: [&str; 3] = ["cloudregions", "zones", "serverskus"];
+
 /// A place among the open streams, given back when dropped.
 struct Place(Arc<AtomicUsize>);
 
@@ -167,9 +170,10 @@ fn may_know(gateway: &Gateway, ctx: &Ctx, module: &crate::catalog::Module, line:
     let within = |scope: Scope| match scope {
         Scope::None => false,
         Scope::System => true,
-        // Whose it is, is not told; or it is nobody's.
+        // Whose it is, is not told.
         _ if module.level == Scope::User => false,
-        _ if module.level == Scope::System => true,
+        // Nobody's: what belongs to a row of somebody's has no owner of its own, so only what is everybody's is named here.
+        _ if module.level == Scope::System => module.service == "compute" && EVERYBODYS.contains(&module.plural.as_str()),
         Scope::Domain => !line.domain_id.is_empty() && line.domain_id == caller.project_domain_id,
         _ => module.level == Scope::Project && !line.project_id.is_empty() && line.project_id == caller.project_id,
     };

@@ -1,6 +1,6 @@
-//! Changing the own password: `{password_old, password_new, password_confirm, passcode?}`, each wrapped as at login.
+//! Changing the own password: `{password_old, password_new, password_confirm}`, each wrapped as at login.
 
-use super::{object, secret, text};
+use super::{object, secret};
 use crate::{Gateway, cookie};
 use base::{Class, err};
 use http::{Method, Reply, Request, Response};
@@ -16,10 +16,6 @@ pub async fn change(gateway: &Gateway, request: Request) -> Reply {
     }
     if new != secret(&body, "password_confirm") {
         return Err(err!(InputParameter, "the two new passwords differ"));
-    }
-    let passcode = text(&body, "passcode");
-    if !passcode.is_empty() && visit.session.locked_until > gateway.clock.now() {
-        return Err(err!(InputParameter, "too many wrong one-time passwords; wait half a minute"));
     }
     let user = http::path::encode(&visit.session.user_id);
     let change = json!({"user": {"original_password": old, "password": new}});

@@ -62,12 +62,13 @@ async fn enter(gateway: &Gateway, request: &Request, session: &Session, passcode
 /// session, the others are shown.
 async fn confirm(gateway: &Gateway, request: &Request, session: &Session, passcode: &str) -> Reply {
     let held = waiting(gateway, session)?;
+    // Before its token is void.
+    let project = gateway.verifier.verify(&session.token).map(|c| c.caller.project_id.clone()).unwrap_or_default();
     let path = format!("/users/{}/second_factor/confirm", http::path::encode(&session.user_id));
     let call = gateway.services.identity(Method::POST, &path).token(&session.token).json(&json!({"passcode": passcode}));
     let answer = call.send().await?.json().await?;
     let mut codes: Vec<String> = serde_json::from_value(answer["second_factor"]["recovery_codes"].clone()).unwrap_or_default();
     let spare = codes.pop().unwrap_or_default();
-    let project = gateway.verifier.verify(&session.token).map(|c| c.caller.project_id.clone()).unwrap_or_default();
     let wish = Wish { user: session.user.clone(), password: held.password, domain: held.domain, project, passcode: spare };
     let opening: Opening = enter::open(gateway, &wish, session.address.parse().ok()).await?;
     enter::replace(gateway, request, session, opening, &json!({ "recovery_codes": codes })).await
