@@ -1,8 +1,9 @@
 //! Signing and verification keys.
 
+use super::check::PublicKey;
 use base::{Result, Timestamp, err};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, Signature, UnparsedPublicKey};
+use ring::signature::{Ed25519KeyPair, KeyPair, Signature};
 use std::{collections::HashMap, fmt};
 
 /// A key that signs. Only the identity service holds one.
@@ -55,7 +56,7 @@ pub struct KeyRing {
 
 #[derive(Clone)]
 struct Key {
-    public: UnparsedPublicKey<[u8; 32]>,
+    public: PublicKey,
     retires: Option<Timestamp>,
 }
 
@@ -73,8 +74,9 @@ impl KeyRing {
     /// Adds a public key as [`SigningKey::public`] writes it. After `retires` its tokens are refused.
     pub fn add(&mut self, id: &str, public: &str, retires: Option<Timestamp>) -> Result<()> {
         let bytes = URL_SAFE_NO_PAD.decode(public).ok().and_then(|b| <[u8; 32]>::try_from(b).ok());
-        let bytes = bytes.ok_or_else(|| err!(InputParameter, "token key {} must be 32 bytes in base64url", id))?;
-        self.keys.insert(id.to_string(), Key { public: UnparsedPublicKey::new(&ED25519, bytes), retires });
+        let public = bytes.and_then(PublicKey::new);
+        let public = public.ok_or_else(|| err!(InputParameter, "token key {} must be 32 bytes in base64url", id))?;
+        self.keys.insert(id.to_string(), Key { public, retires });
         Ok(())
     }
 
@@ -82,11 +84,14 @@ impl KeyRing {
     pub fn with(mut self, key: &SigningKey) -> KeyRing {
         let mut bytes = [0u8; 32];
         bytes.copy_from_slice(key.pair.public_key().as_ref());
-        self.keys.insert(key.id.clone(), Key { public: UnparsedPublicKey::new(&ED25519, bytes), retires: None });
+        // The public half of a pair is a point; without it no token of the pair would be believed.
+        if let Some(public) = PublicKey::new(bytes) {
+            self.keys.insert(key.id.clone(), Key { public, retires: None });
+        }
         self
     }
 
-    pub(super) fn get(&self, id: &str) -> Option<&UnparsedPublicKey<[u8; 32]>> {
+    pub(super) fn get(&self, id: &str) -> Option<&PublicKey> {
         self.keys.get(id).map(|k| &k.public)
     }
 
