@@ -1,7 +1,8 @@
-//! Verifications per second of one core's time, with and without the cache. `cargo bench -p auth`.
+//! Verifications per second of one core's time, with and without the cache, and passwords. `cargo bench -p auth`.
 //!
 //! Time is that of the thread on the processor, so a busy machine does not change the figures.
 
+use auth::password::{Cost, Stored};
 use auth::{Claims, KeyRing, Policy, SigningKey, Verifier};
 use base::{Caller, Clock, Role};
 use rustix::time::{ClockId, clock_gettime};
@@ -27,6 +28,13 @@ fn rate(name: &str, mut once: impl FnMut()) {
 }
 
 fn main() {
+    // Alone when asked for, beside a service that issues tokens: what a login cannot go below.
+    let stored = auth::password::hash("Wolke@sysadmin1", Cost::default()).expect("a hash");
+    let stored = Stored::parse(&stored).expect("one of ours");
+    rate("check a password", || assert!(black_box(stored.verify("Wolke@sysadmin1", Cost::default())).is_right()));
+    if std::env::args().any(|word| word == "password") {
+        return;
+    }
     let clock = Clock::real();
     let key = SigningKey::generate().expect("random").0;
     let caller = Caller {
