@@ -41,14 +41,18 @@ fn verbs(resource: &Resource) -> Vec<Command> {
     if resource.delete {
         verbs.push(delete());
     }
-    verbs.extend(resource.actions.iter().map(|action| perform(action, &resource.actions)));
+    // The console command asks for it, and opens what it is answered.
+    let own = |action: &Action| resource.name == "server" && action.name == "console";
+    verbs.extend(resource.actions.iter().filter(|a| !own(a)).map(|action| perform(action, &resource.actions)));
     for (name, doc) in &resource.specs {
-        let taken = verbs.iter().any(|v| v.get_name() == name);
         // Some commands of our own are better at it.
-        if (resource.name == "server" && name == "vnc") || taken {
+        if resource.name == "server" && name == "vnc" {
             continue;
         }
-        verbs.push(leaf(name, doc).arg(id(false)));
+        // What can be set and read under one name.
+        let taken = verbs.iter().any(|v| v.get_name() == name);
+        let verb = if taken { format!("show-{name}") } else { name.clone() };
+        verbs.push(leaf(&verb, doc).arg(id(false)));
     }
     match resource.name.as_str() {
         "server" => verbs.extend(server::commands()),

@@ -28,7 +28,7 @@ pub async fn run(name: &str, verb: &str, matches: &ArgMatches) -> Result<()> {
         _ if matches.try_get_many::<String>("pair").is_ok_and(|p| p.is_some()) => desk.tags(verb).await,
         _ => match resource.actions.iter().find(|a| a.name == verb) {
             Some(action) => desk.act(verb, &action.inputs).await,
-            None => desk.show(verb).await,
+            None => desk.show(verb.strip_prefix("show-").unwrap_or(verb)).await,
         },
     }
 }

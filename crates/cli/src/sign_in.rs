@@ -106,7 +106,7 @@ fn named(matches: &ArgMatches) -> Result<String> {
 
 async fn login(matches: &ArgMatches) -> Result<()> {
     let saved = profile::saved(&process_env, &named(matches)?)?;
-    let mut profile = wanted(matches, saved.load()?.unwrap_or_default())?;
+    let mut profile = wanted(matches, usual(&saved)?)?;
     let given = body::text(matches, "password").map(|p| body::secret(p, "password")).transpose()?;
     let session = if let Some(id) = body::text(matches, "application-credential") {
         let secret = match body::text(matches, "secret") {
@@ -119,7 +119,7 @@ async fn login(matches: &ArgMatches) -> Result<()> {
         session.prove(&Proof::Credential(credential)).await?;
         session
     } else {
-        if profile.user.is_empty() || body::text(matches, "user").is_none() {
+        if profile.user.is_empty() || (body::text(matches, "user").is_none() && terminal::is_there()) {
             profile.user = terminal::line_or("user", "user", &profile.user)?;
         }
         let password = match given {
@@ -131,6 +131,22 @@ async fn login(matches: &ArgMatches) -> Result<()> {
         session
     };
     settle(session, saved, body::flag(matches, "keep")).await
+}
+
+/// What is known before anything is said: the profile as it was, or for a new one the platform of the one in use.
+fn usual(saved: &Saved) -> Result<Profile> {
+    if let Some(old) = saved.load()? {
+        return Ok(old);
+    }
+    let Ok(store) = Store::of(&process_env) else { return Ok(Profile::default()) };
+    let current = store.saved(&store.current()?)?.load()?.unwrap_or_default();
+    Ok(Profile {
+        auth_url: current.auth_url,
+        ca_file: current.ca_file,
+        insecure: current.insecure,
+        region: current.region,
+        ..Profile::default()
+    })
 }
 
 /// The profile as it shall be, from the options and what it was before.
@@ -186,7 +202,12 @@ pub async fn settle(mut session: Session, saved: Saved, keep: bool) -> Result<()
             if project.domain.name == session.profile.domain { String::new() } else { project.domain.name.clone() };
     }
     if keep {
-        session.profile.credential = Some(own_credential(&session).await?);
+        let credential = own_credential(&session).await?;
+        // From now on by the credential alone; the password's token has done its work.
+        session.profile.token = session.token().to_string();
+        session.profile.credential = Some(credential.clone());
+        session.revoke().await?;
+        session.prove(&Proof::Credential(credential)).await?;
     }
     let (name, path) = (saved.name.clone(), saved.path.clone());
     // What the profile had before is not left lying about at the platform.

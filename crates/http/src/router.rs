@@ -108,6 +108,11 @@ impl Router {
         self
     }
 
+    /// Method and pattern of every route, as they were added.
+    pub fn paths(&self) -> impl Iterator<Item = (&Method, &str)> {
+        self.routes.iter().map(|r| (&r.method, r.pattern.as_str()))
+    }
+
     pub(crate) fn has(&self, method: &Method, pattern: &str) -> bool {
         self.routes.iter().any(|r| r.method == *method && r.pattern == pattern)
     }

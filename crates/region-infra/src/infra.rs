@@ -212,6 +212,10 @@ struct WireHooks;
 impl Hooks for WireHooks {
     fn create<'a>(&'a self, _op: &'a Op<'a>, _body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            // The existing command line says 0 when it says nothing.
+            if row.int("mtu") == 0 {
+                row.set("mtu", 1500i64);
+            }
             check_wire(row)?;
             row.set("status", "available");
             // A wire is a piece of the data centre: whoever may use the zone may use it.

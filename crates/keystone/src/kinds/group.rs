@@ -96,7 +96,8 @@ impl GroupHooks {
 
     async fn users(&self, op: &Op<'_>, row: Row, body: Map, into: bool) -> Result<Reply> {
         let mut users = Vec::new();
-        for which in text_list(&body, "user_ids").into_iter().chain(text_list(&body, "users")) {
+        // The existing command line says `user`.
+        for which in ["user_ids", "users", "user"].into_iter().flat_map(|key| text_list(&body, key)) {
             users.push(op.engine.resolve(op.ctx, "user", &which).await?);
         }
         if users.is_empty() {

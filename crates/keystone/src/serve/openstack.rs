@@ -16,9 +16,19 @@ pub(super) fn routes(router: Router, desk: &Arc<Desk>) -> Router {
         .any(&[Method::PUT], "/v3/regions/{region}", on(desk, |desk, visit| async move { region(&desk, visit).await }))
 }
 
-/// The parameters of a list. OpenStack's clients know neither scopes nor pages of a default size: they ask for all one may see.
+/// The parameters of a list, with what clients leave to the service. OpenStack's know neither scopes nor pages of a default size: they ask for
+/// all one may see.
 pub(super) fn params(request: &Request) -> Json {
     let mut params = request.query.json().clone();
+    // Whoever names a user means that user's, and a credential's own breadth is the caller's.
+    if request.method == Method::GET
+        && let ([plural], Some(map)) = (request.tail(), params.as_object_mut())
+        && plural == "credentials"
+        && map.contains_key("user_id")
+        && !map.contains_key("admin")
+    {
+        map.entry("scope").or_insert_with(|| "max".into());
+    }
     let agent = request.header("user-agent").unwrap_or_default();
     let openstack = ["keystoneauth1", "keystoneclient", "gophercloud"].iter().any(|name| agent.contains(name));
     // Policies are another thing here than there: their list is what this platform's own clients see.
