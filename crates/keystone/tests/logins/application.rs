@@ -114,12 +114,22 @@ pub async fn what_a_program_works_with() {
 pub async fn what_it_is_kept_from() {
     let h = house().await;
     h.cloud.make(&h.token, "credential", json!({"type": "aksk", "blob": json!({"secret": "s".repeat(32), "expire": 0}).to_string()})).await;
-    let bound = h.token_of(&h.make(json!({"name": "bound"})).await).await;
+    // Naming a user widens the list to that user's, as far as one may look.
+    let key = json!({"type": "aksk", "blob": json!({"secret": "t".repeat(32)}).to_string()});
+    let admins = h.cloud.post(&h.admin, "/v3/credentials", json!({ "credential": key })).await.ok()["credential"].clone();
+    let keys_of = |user: &str| format!("/v3/credentials?type=aksk&user_id={user}");
+    assert_eq!(h.cloud.get(&h.admin, &keys_of(&h.alice)).await.ok()["total"], 1);
+    assert_eq!(h.cloud.get(&h.token, &keys_of(admins["user_id"].as_str().expect("an id"))).await.ok()["total"], Json::Null);
+    let credential = h.make(json!({"name": "bound"})).await;
+    let bound = h.token_of(&credential).await;
+    let other = h.make(json!({"name": "other"})).await;
+    let path_of = |made: &Json| format!("/v3/application_credentials/{}", made["id"].as_str().expect("an id"));
     let forbidden = [
         ("GET", "/v3/credentials".to_string(), json!({})),
         ("POST", "/v3/credentials".to_string(), json!({"credential": {"type": "aksk", "blob": "{}"}})),
         ("POST", format!("/v3/users/{}/application_credentials", h.alice), json!({"application_credential": {"name": "more"}})),
         ("POST", "/v3/application_credentials".to_string(), json!({"application_credential": {"name": "more"}})),
+        ("DELETE", path_of(&other), json!({})),
         ("GET", format!("/v3/users/{}/credentials/OS-EC2", h.alice), json!({})),
         ("POST", format!("/v3/users/{}/credentials/OS-EC2", h.alice), json!({})),
         ("PUT", format!("/v3/users/{}", h.alice), json!({"user": {"email": "x@example.com"}})),
@@ -135,6 +145,9 @@ pub async fn what_it_is_kept_from() {
         assert_eq!(answer.refusal(), (403, "ForbiddenError"), "{method} {path}");
     }
     h.cloud.get(&bound, "/v3/auth/catalog").await.ok();
+    // Itself it may give up, as a program does that logs out for good.
+    h.cloud.delete(&bound, &path_of(&credential)).await.ok();
+    assert_eq!(h.cloud.get(&bound, "/v3/auth/catalog").await.status, 401);
     let free = h.token_of(&h.make(json!({"name": "free", "unrestricted": true})).await).await;
     h.cloud.get(&free, "/v3/credentials").await.ok();
     assert_eq!(h.try_make(&free, json!({"name": "by the other"})).await.status, 201);
