@@ -396,6 +396,8 @@ async fn recorded(admin: &mut Browser) {
         // Rows are compared where there are some: this platform has no server yet.
         if wanted["data"].is_array() && body["data"].as_array().is_some_and(Vec::is_empty) {
             wanted["data"] = json!([]);
+            // An empty list says no more than its total.
+            wanted.as_object_mut().expect("an object").remove("limit");
         }
         let missing = shape_diff(&wanted, &body);
         assert!(missing.is_empty(), "{}: {missing:?}\n{body}", exchange.request.path);
