@@ -68,6 +68,8 @@ pub struct Config {
     pub default_quota: i64,
     /// Lets identity providers be asked over plain HTTP on this machine itself; https everywhere else, always.
     pub sso_http_on_loopback: bool,
+    /// The program that judges SAML responses; `wolke-saml` beside this program, or among all programs, when empty.
+    pub saml_program: String,
     /// Days that records of changes and logins are kept; 0 for ever.
     pub event_retention_days: i64,
     /// Splits the administrator of the platform into those of operations, security and audit; nobody is two of them, and nobody works as the one.
@@ -132,6 +134,7 @@ impl Default for Config {
             trusted_gateways: ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok()).collect(),
             default_quota: 500,
             sso_http_on_loopback: false,
+            saml_program: String::new(),
             event_retention_days: 180,
             three_administrators: false,
             no_policy_violation_check: false,

@@ -1,7 +1,7 @@
 //! Identity providers as a resource (spec 02 §10): their configuration, and the word to synchronise.
 
 use super::{alive, count_of, enabled_unless_said, ids};
-use crate::provider::{self, GROUP, USER, config, external, login, mapping::Mapping, sso, sync};
+use crate::provider::{self, GROUP, USER, config, external, login, mapping::Mapping, saml, sso, sync};
 use crate::{access, state::State};
 use api_identity::{
     Domain, IdentityLink, IdentityProvider, Project, Role,
@@ -25,6 +25,8 @@ pub fn kind(state: &Arc<State>) -> Kind {
         .spec(SYNC_RESULT, |_, _, row, _| Box::pin(async move { Ok(Reply::Value(json!({ "result": sync::last(&row) }))) }))
         .spec(REDIRECT, |h, op, row, _| Box::pin(h.sso_redirect(op, row)))
         .spec(CALLBACK, |h, op, row, _| Box::pin(h.sso_callback(op, row)))
+        .spec(SAML_METADATA, |h, op, row, _| Box::pin(h.saml_metadata(op, row)))
+        .spec(SAML_REQUEST, |h, op, row, _| Box::pin(h.saml_request(op, row)))
         .class_spec(ATTRIBUTE_NAMES, |_, _, _| Box::pin(async { Ok(attribute_names()) }))
         .action(SET_CONFIG, |h, op, row, body| Box::pin(h.set_config(op, row, body)))
         .action(SYNC, |h, op, row, body| Box::pin(h.sync(op, row, body)))
@@ -60,6 +62,27 @@ const CALLBACK: ActionFact = ActionFact {
         required: false,
         doc: "Of a login page; that of this service when left out.",
     }],
+};
+const SAML_METADATA: ActionFact = ActionFact {
+    name: "saml-metadata",
+    doc: "What to register at a SAML provider.",
+    inputs: &[
+        Input {
+            name: "redirect_uri",
+            kind: Cell::Text,
+            required: false,
+            doc: "Where its responses come; callback_url of the configuration when left out.",
+        },
+        Input { name: "pretty", kind: Cell::Bool, required: false, doc: "In lines." },
+    ],
+};
+const SAML_REQUEST: ActionFact = ActionFact {
+    name: "saml-request",
+    doc: "A request that a login page posts to a SAML provider.",
+    inputs: &[
+        Input { name: "redirect_uri", kind: Cell::Text, required: true, doc: "Where the provider sends the browser afterwards." },
+        Input { name: "state", kind: Cell::Text, required: false, doc: "What the browser is to bring back as RelayState." },
+    ],
 };
 const ATTRIBUTE_NAMES: ActionFact =
     ActionFact { name: "attribute-names", doc: "Keys that map attributes, with what they are for.", inputs: &[] };
@@ -140,6 +163,16 @@ async fn probe(config: config::Ldap, template: &str) -> Result<()> {
         Ok(())
     };
     tokio::spawn(asked).await.map_err(Error::internal)?
+}
+
+/// How a login page wants to begin.
+fn wish(op: &Op<'_>) -> Result<sso::Begin> {
+    let text = |key: &str| op.params.text(key).unwrap_or_default();
+    let redirect_uri = text("redirect_uri");
+    if !redirect_uri.starts_with("https://") && !redirect_uri.starts_with("http://") {
+        return Err(err!(InputParameter, "redirect_uri must be an http or https address"));
+    }
+    Ok(sso::Begin { redirect_uri, state: text("state"), bound: false })
 }
 
 impl ProviderHooks {
@@ -253,15 +286,30 @@ impl ProviderHooks {
     }
 
     async fn sso_redirect(&self, op: &Op<'_>, row: Row) -> Result<Reply> {
-        let text = |key: &str| op.params.text(key).unwrap_or_default();
-        let row = external::enabled(row)?;
-        let (driver, provider) = sso::open(&self.state, row)?;
-        let redirect_uri = text("redirect_uri");
-        if !redirect_uri.starts_with("https://") && !redirect_uri.starts_with("http://") {
-            return Err(err!(InputParameter, "redirect_uri must be an http or https address"));
-        }
-        let uri = driver.begin(&self.state, &provider, &sso::Begin { redirect_uri, state: text("state"), bound: false }).await?;
+        let (driver, provider) = sso::open(&self.state, external::enabled(row)?)?;
+        let uri = driver.begin(&self.state, &provider, &wish(op)?).await?;
         Ok(Reply::Value(json!({"uri": uri, "driver": driver.name()})))
+    }
+
+    async fn saml_request(&self, op: &Op<'_>, row: Row) -> Result<Reply> {
+        let provider = self.saml(external::enabled(row)?)?;
+        Ok(Reply::Value(saml::form(&self.state, &provider, &wish(op)?).await?))
+    }
+
+    async fn saml_metadata(&self, op: &Op<'_>, row: Row) -> Result<Reply> {
+        let provider = self.saml(row)?;
+        let (redirect_uri, pretty) = (op.params.text("redirect_uri").unwrap_or_default(), op.params.flag("pretty").unwrap_or(false));
+        Ok(Reply::Value(json!({"metadata": saml::metadata(&provider, &redirect_uri, pretty)?})))
+    }
+
+    /// A provider that speaks SAML.
+    fn saml(&self, row: Row) -> Result<sso::Provider> {
+        match sso::open(&self.state, row)? {
+            (driver, provider) if driver.name() == "saml" => Ok(provider),
+            (driver, provider) => {
+                Err(err!(InputParameter, "the identity provider {} is of driver {}; this is for saml", provider.row.name(), driver.name()))
+            }
+        }
     }
 
     async fn sso_callback(&self, op: &Op<'_>, row: Row) -> Result<Reply> {

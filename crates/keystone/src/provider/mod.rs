@@ -24,6 +24,7 @@ pub(crate) mod oidc;
 pub(crate) mod pending;
 pub(crate) mod plan;
 pub(crate) mod report;
+pub(crate) mod saml;
 pub(crate) mod sso;
 pub(crate) mod sync;
 pub(crate) mod web;

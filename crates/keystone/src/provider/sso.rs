@@ -53,7 +53,7 @@ pub struct Begin {
 }
 
 /// The drivers there are.
-static DRIVERS: [&dyn Driver; 3] = [&super::oidc::OpenId, &super::oauth2::OAuth2, &super::cas::Cas];
+static DRIVERS: [&dyn Driver; 4] = [&super::oidc::OpenId, &super::oauth2::OAuth2, &super::cas::Cas, &super::saml::SamlProvider];
 
 pub fn driver(name: &str) -> Option<&'static dyn Driver> {
     DRIVERS.iter().find(|d| d.name() == name).copied()
