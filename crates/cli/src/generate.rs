@@ -18,11 +18,13 @@ pub fn resource(resource: &Resource) -> Command {
     }
     command.defer(|command| {
         let word = command.get_name().to_string();
-        match catalog::resource(&word) {
-            Some(resource) => command.subcommands(verbs(resource)),
-            None => command,
-        }
+        command.subcommands(verbs_of(&word))
     })
+}
+
+/// What can be done with the resource of this word; nothing when there is none.
+pub fn verbs_of(word: &str) -> Vec<Command> {
+    catalog::resource(word).map(verbs).unwrap_or_default()
 }
 
 fn verbs(resource: &Resource) -> Vec<Command> {

@@ -52,6 +52,11 @@ pub fn commands() -> Vec<Command> {
     all.into_iter().map(|command| command.arg(generate::profile())).collect()
 }
 
+/// The verbs of one of [`commands`], for a command that is something else besides.
+pub fn verbs(word: &str) -> Vec<Command> {
+    generate::verbs_of(word).into_iter().map(|verb| verb.arg(generate::profile())).collect()
+}
+
 /// Runs the command of this name. Errors go to stderr with their class and request id; the exit code is then 1. `whole` makes the whole
 /// command line, for shell completion.
 pub async fn run(name: &str, matches: &ArgMatches, whole: fn() -> Command) -> ExitCode {

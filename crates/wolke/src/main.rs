@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 /// The whole command line: our own commands, and those of the client.
 fn whole() -> Command {
-    let up = up::Up::augment_args(Command::new("up").about("Run the whole platform on this machine."));
+    let up = up::Up::augment_args(Command::new("up")).about("Run the whole platform on this machine.");
     let down = down::Down::augment_args(
         Command::new("down").about("End what `wolke up` and `wolke host` run and made on this machine: servers too."),
     );
@@ -42,7 +42,10 @@ fn whole() -> Command {
         };
         let server = servers.remove(at);
         let about = format!("{} Or: {}", server.get_about().unwrap_or_default(), command.get_about().unwrap_or_default());
-        let both = server.about(about).subcommands(command.get_subcommands().cloned());
+        let both = server.about(about).defer(|command| {
+            let word = command.get_name().to_string();
+            command.subcommands(cli::verbs(&word))
+        });
         wolke = wolke.subcommand(both.subcommand_negates_reqs(true).args_conflicts_with_subcommands(true).disable_help_subcommand(true));
     }
     wolke.subcommands(servers)

@@ -27,7 +27,7 @@ pub const SERVICES: [(&str, u16, &str); 5] = [
 
 pub fn commands() -> impl Iterator<Item = Command> {
     SERVICES.into_iter().map(|(name, port, about)| {
-        Sources::augment_args(Command::new(name).about(about)).after_help(format!("Listens on 127.0.0.1:{port} unless told otherwise."))
+        Sources::augment_args(Command::new(name)).about(about).after_help(format!("Listens on 127.0.0.1:{port} unless told otherwise."))
     })
 }
 
