@@ -21,7 +21,7 @@ mod tests {
     /// RFC 7636 appendix B.
     #[test]
     fn the_example_of_the_standard() {
-        assert_eq!(super::challenge("dBjftJeZ4CVP-mB92K27uhbUJU1r1wW1gFWFOEjXk"), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+        assert_eq!(super::challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
         assert_eq!(super::verifier().expect("random").len(), 43);
     }
 }
