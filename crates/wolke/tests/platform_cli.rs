@@ -123,7 +123,7 @@ fn mistakes_say_what_to_do() {
         "server list",
     );
     let wrong = String::from_utf8_lossy(&wrong.stderr).into_owned();
-    assert!(wrong.contains("(401)") && wrong.contains("wolke login"), "{wrong}");
+    assert!(wrong.contains("(401)") && wrong.contains("--domain"), "{wrong}");
     let nobody = p.with(&[("WOLKE_DATA", "/nonexistent")], "server list");
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("OS_AUTH_URL, OS_USERNAME, OS_PASSWORD"));
     let dead = p.with(&[("OS_AUTH_URL", "http://127.0.0.1:1/v3"), ("OS_USERNAME", "a"), ("OS_PASSWORD", "b")], "server list");

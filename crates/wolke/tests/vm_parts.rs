@@ -158,7 +158,7 @@ fn vm_consoles_come_over_the_network() {
         assert_eq!(refused("nothing", "vnc", true).await.0, base::Class::ResourceNotFound);
         let (class, text) = refused("web", "spice", true).await;
         assert!(class == base::Class::InputParameter && text.contains("vnc, serial"), "{class:?} {text}");
-        let events = platform.get("logs?obj_name=web&limit=50").await.expect("events").to_string();
+        let events = platform.get("events?obj_name=web&limit=50").await.expect("events").to_string();
         assert!(events.contains("serial opened"), "{events}");
 
         platform.post("servers/web/stop", json!({"is_force": true})).await.expect("it is taken");

@@ -69,7 +69,7 @@ fn life(url: &str) {
         assert!(table.contains(&format!("| `openstack {named}` |")), "docs/compat/identity.md has no row of openstack {named}");
     }
     let token = os.run(&["token", "issue", "-f", "value", "-c", "id"]).out.trim().to_string();
-    assert_eq!(os.run(&["token", "revoke", &token]).code, 0);
+    assert_eq!(os.run(&["token", "revoke", "--", &token]).code, 0);
     let with_it = ["--os-auth-type", "token", "--os-token", &token, "project", "list"];
     assert_ne!(os.run(&with_it).code, 0, "it is void");
 }

@@ -82,7 +82,7 @@ pub async fn who_cannot_log_in() {
 
     // Requests that are none.
     let identity = |identity: Json| try_login(&cloud, json!({"auth": {"identity": identity}})).boxed();
-    assert_eq!(identity(json!({"methods": ["saml"]})).await, refused(401, "UnauthorizedError"));
+    assert_eq!(identity(json!({"methods": ["saml"]})).await, refused(400, "InputParameterError"));
     assert_eq!(identity(json!({"methods": ["password", "token"]})).await, refused(401, "UnauthorizedError"));
     assert_eq!(identity(json!({})).await, refused(401, "UnauthorizedError"));
     assert_eq!(identity(json!({"methods": ["password"]})).await, refused(400, "InputParameterError"));

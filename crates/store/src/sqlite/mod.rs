@@ -112,6 +112,20 @@ impl Long {
     }
 }
 
+/// Makes the database keep a log. Of several that do so to a new file at once all but one are refused, whatever patience they have: SQLite does not
+/// wait here.
+fn to_wal(conn: &Connection) -> rusqlite::Result<()> {
+    let until = std::time::Instant::now() + BUSY;
+    loop {
+        match conn.pragma_update(None, "journal_mode", "WAL") {
+            Err(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) && std::time::Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
+}
+
 impl Opener {
     fn open(&self, writing: bool) -> Result<Connection> {
         self.try_open(writing).map_err(|e| Error::internal(e).with_context(format!("database {}", self.path.display())))
@@ -125,7 +139,7 @@ impl Opener {
         conn.set_prepared_statement_cache_capacity(500);
         conn.busy_timeout(BUSY)?;
         if writing {
-            conn.pragma_update(None, "journal_mode", "WAL")?;
+            to_wal(&conn)?;
             conn.pragma_update(None, "cache_size", -16_000)?;
             // Done elsewhere, see `checkpoint`.
             conn.pragma_update(None, "wal_autocheckpoint", 0)?;
