@@ -45,7 +45,7 @@ impl Platform {
     pub async fn new(plan: &Plan, database: Database) -> Result<Platform> {
         let postgres = match database {
             Database::Sqlite => None,
-            Database::Postgres => Some(store::testing::postgres_urls(&["identity", "image", "compute"]).await),
+            Database::Postgres => Some(store::testing::postgres_urls(&["identity", "image", "compute", "gateway"]).await),
         };
         // A port that was free a moment ago; nobody else takes ports here.
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
