@@ -87,6 +87,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("wolke: {e:#}");
+            // Whoever starts the program is its operator: there is no log to look into that he does not see.
+            if let Some(cause) = e.downcast_ref::<base::Error>().and_then(base::Error::context) {
+                eprintln!("  {cause}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -140,7 +140,7 @@ async fn platform_survives_random_kills() {
 /// The same with the services' databases on a PostgreSQL server, which outlives them.
 #[tokio::test(flavor = "multi_thread")]
 async fn platform_survives_random_kills_on_postgres() {
-    survives(Some(store::testing::postgres_urls(&["identity", "image", "compute"]).await), ROUNDS_PG).await;
+    survives(Some(store::testing::postgres_urls(&["identity", "image", "compute", "gateway"]).await), ROUNDS_PG).await;
 }
 
 async fn survives(database: Option<String>, usual: usize) {
