@@ -166,6 +166,6 @@ fn vm_consoles_come_over_the_network() {
         tokio::time::timeout(PATIENCE, newer.read_to_end(&mut rest)).await.expect("it ends with the guest").ok();
         reach(&platform, "ready").await;
         let (class, text) = refused("web", "vnc", true).await;
-        assert!(class == base::Class::InvalidStatus && text.contains("ready"), "{class:?} {text}");
+        assert!(class == base::Class::InvalidStatus && text.contains("start it first"), "{class:?} {text}");
     });
 }
