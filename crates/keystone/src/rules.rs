@@ -38,7 +38,7 @@ pub struct Rules {
     clock: Clock,
 }
 
-/// What every authenticated user may do in this service, about itself.
+/// What every authenticated user may do about itself and what belongs to it.
 fn own_rules() -> &'static Policy {
     static OWN: LazyLock<Policy> = LazyLock::new(|| {
         let document = json!({"identity": {
@@ -49,6 +49,9 @@ fn own_rules() -> &'static Policy {
             "groups": {"get": "allow", "list": "allow"},
             "domains": {"get": "allow", "list": "allow"},
             "role_assignments": {"list": "allow"},
+        }, "compute": {
+            // They belong to a user, whatever project the token is for: no policy of a project reaches them.
+            "keypairs": "allow",
         }});
         Policy::parse("built-in-own", &document).expect("a constant that a test compiles")
     });

@@ -1,6 +1,6 @@
 //! Making rows: one, or as many as `count` says, all or none.
 
-use crate::{Answer, Kind, Map, Owner, body, engine::Op, event, names, owner, show, tags, view};
+use crate::{Answer, Kind, Map, Owner, access::breadth, body, engine::Op, event, names, owner, show, tags, view};
 use base::{Error, Flags, Json, Kind as Cell, Level, Result, Row, Scope, Value, err, new_id};
 use store::{Change, ChangeOp, Cond, Tx, work};
 
@@ -10,6 +10,10 @@ pub(crate) async fn create(op: &Op<'_>, body: Option<Json>, within: &[(&'static 
     let kind = op.kind;
     if !kind.creatable {
         return Err(err!(UnsupportedOperation, "{} are not created by request", kind.facts.plural));
+    }
+    // Who may make none at all is told so, whatever he sent.
+    if op.engine.rights(op.ctx, kind, "create", &[]).widest() == Scope::None {
+        return Err(op.engine.denied(op.ctx, kind, "create", &[], breadth(kind)));
     }
     let (outer, mut map) = body::unwrap_create(kind.facts, body.unwrap_or(Json::Null))?;
     for (column, id) in within {
