@@ -120,7 +120,7 @@ impl Walk {
         };
         let of = match (text(row, "tenant_id"), text(row, "domain_id")) {
             // Parts of the server are whose the server is.
-            _ if matches!(resource, "guestdisks" | "guestnetworks" | "sub_images") => Whose::Project(self.hq.clone()),
+            _ if matches!(resource, "guestdisks" | "guestnetworks" | "sub_images" | "reservedips") => Whose::Project(self.hq.clone()),
             // Parts of a host are seen by whoever sees the host, which is shared with everybody.
             _ if matches!(resource, "hoststorages" | "netinterfaces") => Whose::Nobody,
             // A record is its object's owner's, not of who did it.
@@ -133,7 +133,7 @@ impl Walk {
             (_, domain) if !domain.is_empty() => Whose::Domain(domain),
             _ => Whose::Nobody,
         };
-        let part = matches!(resource, "sub_images" | "guestdisks" | "guestnetworks");
+        let part = matches!(resource, "sub_images" | "guestdisks" | "guestnetworks" | "reservedips");
         Some(Object { id, of, part, public: row["is_public"] == true })
     }
 
@@ -167,6 +167,17 @@ impl Walk {
                 "guest_ip_end": format!("10.77.{third}.20"), "guest_ip_mask": 24, "disable_delete": false, "is_public": false}}),
                     token,
                 )
+            }
+            "serverskus" => (json!({"serversku": {"name": name, "cpu_core_count": 1, "memory_size_mb": 512}}), token),
+            "quotas" if self.listed(prefix, resource).await.is_none() => (json!({"quota": {"project_id": self.hq, "count": 1000}}), token),
+            "reservedips" => {
+                let network = Box::pin(self.object(prefix, "networks")).await?;
+                let shown = self.admin("GET", &format!("{prefix}/networks/{}", network.id), Json::Null).await;
+                let body = json!({"network": {"ips": [shown["network"]["guest_ip_start"]]}});
+                self.admin("POST", &format!("{prefix}/networks/{}/reserve-ip", network.id), body).await;
+                let object = self.listed(prefix, resource).await?;
+                self.objects.insert(resource.into(), object.clone());
+                return Some(object);
             }
             "images" => {
                 let image = self.platform.dir.path().join("blob.raw");
@@ -202,7 +213,11 @@ impl Walk {
         let made = self.ask("POST", &format!("{prefix}/{resource}"), Some(&token), Some(&body)).await;
         assert!(made.status < 300, "{resource}: {} {}", made.status, made.body);
         let id = made.body[&kind]["id"].as_str().expect("an id").to_string();
-        let of = if resource == "keypairs" { Whose::User(self.owner.clone()?.0) } else { Whose::Project(self.hq.clone()) };
+        let of = match resource {
+            "keypairs" => Whose::User(self.owner.clone()?.0),
+            "serverskus" => Whose::Nobody,
+            _ => Whose::Project(self.hq.clone()),
+        };
         let object = Object { id, of, part: false, public: false };
         self.objects.insert(resource.into(), object.clone());
         Some(object)
@@ -279,9 +294,9 @@ fn document(service: &str) -> Json {
 }
 
 /// Rules beyond the policies, which narrow what these allow: sharing with everybody, a status by hand and forgetting a server without asking its
-/// host take the whole platform.
-fn narrower(words: &[String]) -> bool {
-    matches!(words.get(1).map(String::as_str), Some("public" | "status" | "purge"))
+/// host take the whole platform, and whoever has a quota does not move it.
+fn narrower(resource: &str, words: &[String]) -> bool {
+    resource == "quotas" || matches!(words.get(1).map(String::as_str), Some("public" | "status" | "purge"))
 }
 
 async fn world() -> (Walk, Vec<Actor>) {
@@ -353,6 +368,8 @@ async fn every_path_answers_as_the_explainer_says() {
     }
     let (mut asked, mut refused, mut wrong, mut without) = (0, 0, Vec::new(), Vec::new());
     for (prefix, service) in SERVICES {
+        // Each service has its own records.
+        walk.objects.remove("events");
         for (resource, method, pattern, words) in requests(&document(service)) {
             let permission = format!("{service}/{resource}/{}", words.join("/"));
             let about_row = pattern.contains("{id}");
@@ -393,7 +410,7 @@ async fn every_path_answers_as_the_explainer_says() {
                 let answer = walk.ask(method, &at(&Some(object)), Some(&actor.token), body.as_ref()).await;
                 asked += 1;
                 let fits = match want {
-                    200 if narrower(&words) => answer.status != 401,
+                    200 if narrower(&resource, &words) => answer.status != 401,
                     200 => !matches!(answer.status, 401 | 403) && (answer.status != 404 || !about_row),
                     // Who may do it to nothing at all is told so, before anything is looked for.
                     404 => answer.status == 404 || (answer.status == 403 && told["scope"] == "none"),
@@ -421,5 +438,5 @@ async fn every_path_answers_as_the_explainer_says() {
     }
     assert!(wrong.is_empty(), "{} of {asked}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(asked > 1500 && refused > 300, "{asked} asked, {refused} refused");
-    assert!(without.len() < 4, "nothing to ask about: {without:?}");
+    assert!(without.is_empty() || without == ["archivedtasks"], "nothing to ask about: {without:?}");
 }
