@@ -70,8 +70,6 @@ impl Fail {
         match (self.status, self.class) {
             (401, Some("SecondFactorRequired")) => "give it with `wolke login --otp CODE`, or with OS_PASSCODE beside OS_PASSWORD",
             (401, Some("WrongPassword")) => "is it the right user, and domain (--domain, OS_DOMAIN_NAME)?",
-            (401, Some("InvalidCredential")) => "a code is good once and for half a minute; is the clock of the generator right?",
-            (401, Some("UserDisabled" | "UserLocked" | "TooManyFailedAttempts")) => "",
             (401, _) => "log in: set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or run `wolke login`",
             (0, Some("BadGateway")) => "does the platform run, and is the address right? (`wolke login --help`)",
             _ => "",

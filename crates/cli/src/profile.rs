@@ -12,6 +12,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Of [`Profile::sso`]: logged in by a browser of the same machine.
+pub const BROWSER: &str = "browser";
+/// Of [`Profile::sso`]: logged in by a browser elsewhere, with a code.
+pub const DEVICE: &str = "device";
+
 /// A login.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -45,7 +50,7 @@ pub struct Profile {
     /// Gets a new token when the old one ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<Credential>,
-    /// By a browser or another device, and through which identity provider; empty: by password.
+    /// [`BROWSER`] or [`DEVICE`]; empty: by password.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sso: String,
     /// `public`, `internal`, `admin`

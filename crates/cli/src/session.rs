@@ -5,7 +5,8 @@ use crate::{
     catalog::Service,
     fail::{Fail, Result},
     login,
-    profile::{Profile, Saved},
+    login_sso::{self, LetIn},
+    profile::{DEVICE, Profile, Saved},
     proof::Proof,
     terminal,
 };
@@ -94,7 +95,11 @@ impl Session {
             (None, Some(saved)) => {
                 let (name, remedy) = (saved.name.clone(), saved.remedy());
                 if !terminal::is_there() || !profile.sso.is_empty() {
-                    let remedy = if profile.sso.is_empty() { remedy } else { format!("{remedy} --sso") };
+                    let remedy = match profile.sso.as_str() {
+                        "" => remedy,
+                        DEVICE => format!("{remedy} --device"),
+                        _ => format!("{remedy} --sso"),
+                    };
                     return Err(Fail::usage(format!("the login of the profile {name} has ended; log in again with `{remedy}`")));
                 }
                 eprintln!("the login of the profile {name} has ended; log in again as {} to go on", profile.user);
@@ -132,11 +137,21 @@ impl Session {
         for left in (0..TRIES).rev() {
             let code = terminal::line("one-time password, or a recovery code: ", "otp")?;
             match self.prove(&proof(&code)).await {
-                Err(fail) if left > 0 && fail.class() == Some("InvalidCredential") => eprintln!("{}", fail.message()),
+                Err(fail) if left > 0 && fail.class() == Some("InvalidCredentialError") => eprintln!("{}", fail.message()),
                 other => return other,
             }
         }
         Ok(())
+    }
+
+    /// Who logs in by a browser of this machine; `open` is given the page.
+    pub async fn at_browser(&self, open: impl FnOnce(&str)) -> Result<LetIn> {
+        login_sso::by_browser(&self.client, &self.profile.auth_url, open).await
+    }
+
+    /// Who logs in by a browser anywhere; `tell` is given the code.
+    pub async fn at_device(&self, tell: impl FnOnce(&login_sso::Device)) -> Result<LetIn> {
+        login_sso::by_device(&self.client, &self.profile.auth_url, tell).await
     }
 
     /// Gets a token, and what it stands for.

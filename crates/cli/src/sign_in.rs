@@ -1,6 +1,6 @@
 //! `wolke login`, `logout`, `whoami` and `profile`: getting a token, keeping it in a profile, and giving it back.
 //!
-//! A login of another kind, as by a browser, ends as one by password does: a [`Session`] that has a token goes through [`settle`].
+//! A login of another kind, as by a browser, ends as one by password does: a [`Session`] that has a token goes through `settle`.
 
 use crate::{
     body,
@@ -8,14 +8,15 @@ use crate::{
     fail::{Fail, Result},
     generate::leaf,
     login::process_env,
+    login_sso::Device,
     output,
-    profile::{self, Credential, DEFAULT, Profile, Saved, Store},
+    profile::{self, BROWSER, Credential, DEFAULT, DEVICE, Profile, Saved, Store},
     proof::Proof,
     session::Session,
     terminal,
 };
 use base::{Clock, Timestamp};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 use serde_json::{Value as Json, json};
 
 pub fn commands() -> Vec<Command> {
@@ -45,6 +46,12 @@ pub fn commands() -> Vec<Command> {
                     .conflicts_with_all(["password", "otp", "keep"]),
             )
             .arg(
+                flag("sso", "Log in by a browser on this machine, by any way the platform knows: password, identity provider, second factor")
+                    .conflicts_with_all(["device", "application-credential"]),
+            )
+            .arg(flag("device", "Log in by a browser anywhere: a page and a code are shown here").conflicts_with("application-credential"))
+            .arg(flag("no-browser", "With --sso: show the page's address only, and start no browser").requires("sso"))
+            .arg(
                 option("secret", "TEXT|@FILE|-", "Its secret; left out: asked for (- reads a line, @FILE the file)")
                     .requires("application-credential"),
             )
@@ -54,7 +61,9 @@ pub fn commands() -> Vec<Command> {
                  when there is no terminal. With --keep it does not end.\n\nExamples:\n  \
                  wolke login --auth-url https://cloud.example.com/identity/v3 --user alice --project web\n  \
                  wolke login --profile lab         # a second one; then: wolke server list --profile lab\n  \
-                 wolke login --keep --password @/run/secrets/password",
+                 wolke login --keep --password @/run/secrets/password\n  \
+                 wolke login --sso                 # by the company's identity provider, in a browser\n  \
+                 wolke login --device              # the same from a machine without a browser",
             ),
         Command::new("logout")
             .about("Void the token at the platform, and forget it.")
@@ -118,6 +127,8 @@ async fn login(matches: &ArgMatches) -> Result<()> {
         let mut session = Session::to(profile)?;
         session.prove(&Proof::Credential(credential)).await?;
         session
+    } else if body::flag(matches, "sso") || body::flag(matches, "device") {
+        by_door(matches, profile).await?
     } else {
         if profile.user.is_empty() || (body::text(matches, "user").is_none() && terminal::is_there()) {
             profile.user = terminal::line_or("user", "user", &profile.user)?;
@@ -131,6 +142,53 @@ async fn login(matches: &ArgMatches) -> Result<()> {
         session
     };
     settle(session, saved, body::flag(matches, "keep")).await
+}
+
+/// By the platform's login page. Who it is, is said there; a project is asked for afterwards.
+async fn by_door(matches: &ArgMatches, profile: Profile) -> Result<Session> {
+    let typed = |name: &&str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    if let Some(name) = ["user", "domain", "password", "otp"].iter().find(|n| typed(n)) {
+        return Err(Fail::usage(format!("--{name} is typed in the browser; leave it out with --sso and --device")));
+    }
+    let mut session = Session::to(profile)?;
+    let who = if body::flag(matches, "device") {
+        session.profile.sso = DEVICE.into();
+        let tell = |device: &Device| {
+            eprintln!("open {} in any browser and type in {}", device.uri, device.user_code);
+            eprintln!("or open {}", device.complete);
+        };
+        session.at_device(tell).await?
+    } else {
+        session.profile.sso = BROWSER.into();
+        let quiet = body::flag(matches, "no-browser");
+        let open = |page: &str| {
+            eprintln!("log in on this page, in a browser of this machine (on another one: --device)\n  {page}");
+            if !quiet {
+                browse(page);
+            }
+        };
+        session.at_browser(open).await?
+    };
+    let profile = &mut session.profile;
+    // As in `wanted`: another user's project is no usual answer.
+    if (&profile.user, &profile.domain) != (&who.user, &who.domain) && body::text(matches, "project").is_none() {
+        profile.project.clear();
+        profile.project_domain.clear();
+    }
+    (profile.user, profile.domain) = (who.user, who.domain);
+    session.prove(&Proof::Token(who.token)).await?;
+    Ok(session)
+}
+
+/// Starts the browser of whoever sits at this machine. There may be none: the address is shown as well.
+fn browse(page: &str) {
+    if ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().all(|name| process_env(name).is_none()) {
+        return;
+    }
+    // The shell leaves it behind, so that nobody waits for a browser to be closed.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "xdg-open \"$0\" >/dev/null 2>&1 &", page]).stdin(std::process::Stdio::null());
+    let _none = shell.status();
 }
 
 /// What is known before anything is said: the profile as it was, or for a new one the platform of the one in use.
@@ -185,7 +243,7 @@ fn wanted(matches: &ArgMatches, old: Profile) -> Result<Profile> {
 }
 
 /// What follows a login of any kind: a project, a credential to stay logged in by, and the saved profile.
-pub async fn settle(mut session: Session, saved: Saved, keep: bool) -> Result<()> {
+async fn settle(mut session: Session, saved: Saved, keep: bool) -> Result<()> {
     if session.subject.project.is_none()
         && let Some((project, domain)) = project(&session)?
     {
@@ -208,6 +266,7 @@ pub async fn settle(mut session: Session, saved: Saved, keep: bool) -> Result<()
         session.profile.credential = Some(credential.clone());
         session.revoke().await?;
         session.prove(&Proof::Credential(credential)).await?;
+        session.profile.sso.clear();
     }
     let (name, path) = (saved.name.clone(), saved.path.clone());
     // What the profile had before is not left lying about at the platform.

@@ -84,8 +84,10 @@ const WAIT: u64 = 30;
 const REMEMBERED: usize = 20_000;
 
 impl Remote {
-    /// Reads everything once; fails when the identity service does not answer. `own` are the service's own rules for every authenticated caller.
+    /// Reads everything once; fails when the identity service does not answer. `own` are the service's own rules for every authenticated caller,
+    /// besides those that hold on the whole platform.
     pub async fn connect(client: IdentityClient, own: Vec<(Scope, Policy)>, clock: Clock) -> Result<Arc<Remote>> {
+        let own: Vec<_> = std::iter::once((Scope::User, crate::rules::own_rules().clone())).chain(own).collect();
         let remote = Remote {
             client,
             owners: ArcSwap::default(),

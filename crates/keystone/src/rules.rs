@@ -39,7 +39,7 @@ pub struct Rules {
 }
 
 /// What every authenticated user may do about itself and what belongs to it.
-fn own_rules() -> &'static Policy {
+pub(crate) fn own_rules() -> &'static Policy {
     static OWN: LazyLock<Policy> = LazyLock::new(|| {
         let document = json!({"identity": {
             "credentials": "allow",
@@ -59,7 +59,7 @@ fn own_rules() -> &'static Policy {
 }
 
 impl Rules {
-    /// `more` are rules of other services in this process.
+    /// `more` are further rules for every authenticated caller.
     pub fn new(clock: Clock, more: Vec<(Scope, Policy)>) -> Rules {
         let own: Vec<_> = std::iter::once((Scope::User, own_rules().clone())).chain(more).collect();
         let deciding = Arc::new(ArcSwap::from_pointee(Bindings::new(Vec::new(), own.clone())));

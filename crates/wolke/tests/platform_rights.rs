@@ -12,11 +12,13 @@ use serde_json::{Value as Json, json};
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use store::{Cond, Read};
 
 const PASSWORD: &str = "Walker@Pass1";
+/// Of a request and its whole answer.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Prefix of the service's paths, name in permissions, document.
 const SERVICES: [(&str, &str); 2] = [("/compute", "compute"), ("/image/v1", "image")];
 
@@ -67,18 +69,25 @@ struct Walk {
 
 impl Walk {
     async fn ask(&self, method: &str, path: &str, token: Option<&str>, body: Option<&Json>) -> Reply {
-        let method: Method = method.parse().expect("a method");
-        let mut call = self.client.call(method, &format!("{}{path}", self.platform.url()));
+        let verb: Method = method.parse().expect("a method");
+        let mut call = self.client.call(verb, &format!("{}{path}", self.platform.url()));
         if let Some(token) = token {
             call = call.token(token);
         }
         if let Some(body) = body {
             call = call.json(body);
         }
-        let answer = call.send_any().await.expect("an answer");
-        let status = answer.status;
-        let bytes = answer.bytes(1 << 26).await.expect("a body");
-        Reply { status, body: serde_json::from_slice(&bytes).unwrap_or(Json::Null) }
+        let whole = async {
+            let answer = call.send_any().await?;
+            let status = answer.status;
+            let bytes = answer.bytes(1 << 26).await?;
+            base::Result::Ok(Reply { status, body: serde_json::from_slice(&bytes).unwrap_or(Json::Null) })
+        };
+        // No path waits for anything but itself: an answer that does not end within that time has hung.
+        match tokio::time::timeout(LONGEST, whole).await {
+            Ok(answer) => answer.unwrap_or_else(|e: base::Error| panic!("{method} {path}: {e}")),
+            Err(_) => panic!("{method} {path} is not answered within {LONGEST:?}"),
+        }
     }
 
     async fn admin(&self, method: &str, path: &str, body: Json) -> Json {
@@ -200,7 +209,7 @@ impl Walk {
                         return Some(object);
                     }
                     assert!(started.elapsed() < PATIENCE, "a server without {resource}");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
             _ => {
@@ -342,7 +351,7 @@ async fn world() -> (Walk, Vec<Actor>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_path_answers_as_the_explainer_says() {
+async fn platform_every_path_answers_as_the_explainer_says() {
     let (mut walk, actors) = world().await;
     let (region, admin) = (format!("{}/compute", walk.platform.url()), walk.platform.data().join("admin.json"));
     let state = walk.platform.dir.path().join("sim");
@@ -364,7 +373,7 @@ async fn every_path_answers_as_the_explainer_says() {
             }
         }
         assert!(started.elapsed() < PATIENCE, "no server: {}", walk.platform.log("up.log"));
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (mut asked, mut refused, mut wrong, mut without) = (0, 0, Vec::new(), Vec::new());
     for (prefix, service) in SERVICES {

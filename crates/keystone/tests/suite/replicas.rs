@@ -73,6 +73,8 @@ pub async fn a_service_in_another_process() {
     let scope =
         |caller: &Caller, action: &str| gate.widest(caller, None, &Ask { service: "compute", resource: "servers", action, extra: &[] });
     assert_eq!((scope(&claims.caller, "list"), scope(&claims.caller, "create")), (Scope::Project, Scope::None));
+    let own = Ask { service: "compute", resource: "keypairs", action: "create", extra: &[] };
+    assert_eq!(gate.widest(&claims.caller, None, &own), Scope::User, "what everybody may do about himself holds there too");
     assert_eq!(remote.client().endpoint("compute_v2", "region0", "internal").await.expect("an endpoint"), "http://127.0.0.1:30888");
     assert_eq!(remote.client().verify(&token).await.expect("a subject").user.name, "alice");
     let trees = remote.client().policies_of(&token).await.expect("policies");
