@@ -15,6 +15,10 @@ pub const SHOWN: &str = "yunionauth";
 const PLAIN: &str = "wolke_session";
 const HOST: &str = "__Host-wolke_session";
 
+/// While the user is at an identity provider.
+const AWAY: &str = "wolke_away";
+const HOST_AWAY: &str = "__Host-wolke_away";
+
 /// Whether the browser speaks TLS to us, or to the proxy before us.
 fn secure(gateway: &Gateway, request: &Request) -> bool {
     request.secure || gateway.url.starts_with("https://")
@@ -43,7 +47,7 @@ pub fn shown(gateway: &Gateway, session: &Session, value: &str) -> Json {
         "totp_init": matches!(session.factor, Factor::Asked | Factor::Shown),
         "totp_on": on,
         "system_totp_on": on || gateway.options.enable_totp,
-        "is_sso": false,
+        "is_sso": !session.provider.is_empty(),
         "user_id": session.user_id,
         "user": session.user,
     })
@@ -80,6 +84,25 @@ pub fn put(gateway: &Gateway, request: &Request, response: Response, name: &str,
         domain => format!("; Domain={domain}"),
     };
     response.with_header("set-cookie", &format!("{name}={value}; Path=/; SameSite=Lax{secure}{domain}{}", age(life)))
+}
+
+/// What a browser carries while its user is at an identity provider. `foreign`: it comes back by a form of the provider's, which `Lax` would keep
+/// the cookie from; without TLS a browser knows no other way than to say nothing.
+pub fn carry(gateway: &Gateway, request: &Request, response: Response, value: &str, foreign: bool, life: i64) -> Response {
+    let secure = secure(gateway, request);
+    let name = if secure { HOST_AWAY } else { AWAY };
+    let site = match (foreign, secure) {
+        (false, _) => "; SameSite=Lax",
+        (true, true) => "; SameSite=None",
+        (true, false) => "",
+    };
+    let secure = if secure { "; Secure" } else { "" };
+    response.with_header("set-cookie", &format!("{name}={value}; Path=/; HttpOnly{site}{secure}{}", age(Some(life))))
+}
+
+/// What it carried.
+pub fn carried(request: &Request) -> Option<&str> {
+    [HOST_AWAY, AWAY].into_iter().find_map(|name| request.cookie(name))
 }
 
 fn age(life: Option<i64>) -> String {

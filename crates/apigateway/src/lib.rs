@@ -54,8 +54,14 @@ pub const SERVICE: &str = "yunionapi";
 
 pub const MIGRATIONS: Migrations = Migrations {
     owner: "gateway",
-    sqlite: &[("0001_gateway.sql", include_str!("../migrations/sqlite/0001_gateway.sql"))],
-    postgres: &[("0001_gateway.sql", include_str!("../migrations/postgres/0001_gateway.sql"))],
+    sqlite: &[
+        ("0001_gateway.sql", include_str!("../migrations/sqlite/0001_gateway.sql")),
+        ("0002_providers.sql", include_str!("../migrations/sqlite/0002_providers.sql")),
+    ],
+    postgres: &[
+        ("0001_gateway.sql", include_str!("../migrations/postgres/0001_gateway.sql")),
+        ("0002_providers.sql", include_str!("../migrations/postgres/0002_providers.sql")),
+    ],
 };
 
 /// The longest a transfer through the gateway may take, or stand still: an image of a terabyte over a slow line (spec 03 §5).

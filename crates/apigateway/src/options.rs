@@ -24,6 +24,15 @@ pub struct Options {
     /// Puts the session itself into the readable cookie `yunionauth`, for consoles that take it from there. A script injected into such a page
     /// owns the session.
     pub readable_session: bool,
+    /// Where identity providers send browsers back to, as registered there; `<address>/api/v1/auth/ssologin` when empty.
+    pub sso_redirect_url: String,
+    /// Pages that a login at an identity provider ends at, linking a user to one, and a login of somebody nobody knows; `<address>/auth`,
+    /// `<address>/profile` and the first again when empty.
+    pub sso_auth_callback_url: String,
+    pub sso_link_callback_url: String,
+    pub sso_user_not_found_callback_url: String,
+    /// Parameter of a login page that says where the user wanted to go.
+    pub login_callback_param: String,
     /// A session that nothing was asked with for so long is over, seconds; 0 for never.
     pub session_idle_seconds: i64,
     /// Sessions of one user; the one unused for longest gives way.
@@ -57,6 +66,11 @@ impl Default for Options {
             session_level_auth_cookie: false,
             cookie_domain: String::new(),
             readable_session: false,
+            sso_redirect_url: String::new(),
+            sso_auth_callback_url: String::new(),
+            sso_link_callback_url: String::new(),
+            sso_user_not_found_callback_url: String::new(),
+            login_callback_param: "rf".into(),
             session_idle_seconds: 8 * 3600,
             sessions_per_user: 20,
             login_failures_per_second: 1.0,

@@ -70,6 +70,8 @@ pub struct Session {
     pub factor: Factor,
     pub held: Option<Held>,
     pub address: String,
+    /// Driver of the identity provider that vouched for the user; empty after a login with a password.
+    pub provider: String,
     pub failures: i64,
     pub locked_until: Timestamp,
     pub used: Timestamp,
@@ -86,6 +88,8 @@ pub struct Opening {
     pub held: Option<Held>,
     pub address: String,
     pub expires: Timestamp,
+    /// Driver of the identity provider that vouched for the user; empty after a login with a password.
+    pub provider: String,
 }
 
 /// A session with the value that opens it: given to the browser once.
@@ -107,13 +111,18 @@ impl Sessions {
         Sessions { db, seal, clock, idle, per_user: per_user.max(1) }
     }
 
+    /// Closes and opens what a browser carries for us.
+    pub fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
     /// Opens a session in the place of `old`, which is over.
     pub async fn open(&self, opening: Opening, old: Option<&Session>) -> Result<Opened> {
         let mut bytes = [0u8; VALUE];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;
         let value = URL_SAFE_NO_PAD.encode(bytes);
         let now = self.clock.now();
-        let Opening { user_id, user, token, factor, held, address, expires } = opening;
+        let Opening { user_id, user, token, factor, held, address, expires, provider } = opening;
         let session = Session {
             id: digest(&value),
             public_id: hex_id(),
@@ -123,6 +132,7 @@ impl Sessions {
             factor,
             held,
             address,
+            provider,
             failures: 0,
             locked_until: Timestamp(0),
             used: now,
@@ -142,6 +152,7 @@ impl Sessions {
             ("factor".into(), session.factor.word().into()),
             ("held".into(), sealed(&held)?.into()),
             ("address".into(), session.address.as_str().into()),
+            ("provider".into(), session.provider.as_str().into()),
             ("created_at".into(), now.micros().into()),
             ("used_at".into(), now.micros().into()),
             ("expires_at".into(), session.expires.micros().into()),
@@ -204,7 +215,7 @@ impl Sessions {
 
     async fn read(&self, cond: Cond) -> Result<Option<Session>> {
         let mut select = Select::from(TABLE).filter(cond);
-        for column in ["id", "public_id", "user_id", "user_name", "token", "factor", "held", "address"] {
+        for column in ["id", "public_id", "user_id", "user_name", "token", "factor", "held", "address", "provider"] {
             select = select.column(column, Kind::Text);
         }
         for column in ["failures", "locked_until", "used_at", "expires_at"] {
@@ -226,10 +237,11 @@ impl Sessions {
             factor,
             held,
             address: text(7),
-            failures: row[8].as_int().unwrap_or(0),
-            locked_until: time(9),
-            used: time(10),
-            expires: time(11),
+            provider: text(8),
+            failures: row[9].as_int().unwrap_or(0),
+            locked_until: time(10),
+            used: time(11),
+            expires: time(12),
         }))
     }
 

@@ -59,7 +59,7 @@ pub async fn login(gateway: &Gateway, mut request: Request) -> Reply {
 }
 
 /// An empty answer with cookies.
-fn welcome(gateway: &Gateway, request: &Request, body: &serde_json::Map<String, Json>, session: &Session, value: &str) -> Reply {
+pub(super) fn welcome(gateway: &Gateway, request: &Request, body: &serde_json::Map<String, Json>, session: &Session, value: &str) -> Reply {
     let mut response = cookie::give(gateway, request, Response::text(""), session, value);
     let life = session.expires.since(gateway.clock.now()).max(0) / 1_000_000;
     let mut put = |name: &str, value: &str| {
@@ -101,34 +101,47 @@ pub async fn open(gateway: &Gateway, wish: &Wish, peer: Option<IpAddr>) -> Resul
         Err(e) if e.class() == Class::SecondFactorRequired => return wait(gateway, wish, address).await,
         outcome => outcome?,
     };
-    let user = gateway.services.own(Method::GET, &format!("/users/{}", http::path::encode(&unscoped.subject.user.id)), None).await?;
-    if user["user"]["allow_web_console"] == Json::Bool(false) {
-        revoke(gateway, &unscoped.token).await;
-        return Err(err!(Forbidden, "the user {} may not use the web console; an administrator can allow it", unscoped.subject.user.name));
-    }
-    let issued = match choose(&unscoped.subject, &wish.project)? {
-        Some(project) => rescope(gateway, &unscoped.token, &project, &address).await?,
-        // Without a project there is nothing to do but to be given one.
-        None => unscoped,
-    };
-    let shown = issued.subject.methods.iter().any(|m| m == "totp") || !wish.passcode.is_empty();
-    let wanted = gateway.options.enable_totp && user["user"]["enable_mfa"] == Json::Bool(true);
+    let (unscoped, user) = admitted(gateway, unscoped).await?;
+    let shown = unscoped.subject.methods.iter().any(|m| m == "totp") || !wish.passcode.is_empty();
+    let wanted = gateway.options.enable_totp && user["enable_mfa"] == Json::Bool(true);
     let factor = match (shown, wanted) {
         (true, _) => Factor::Shown,
         (false, true) => Factor::Wanted,
         (false, false) => Factor::Off,
     };
-    let now = gateway.clock.now();
     // To set a factor up the identity service asks for the password again.
-    let held = (factor == Factor::Wanted).then(|| held(wish, now));
+    let held = (factor == Factor::Wanted).then(|| held(wish, gateway.clock.now()));
+    let opening = establish(gateway, unscoped, &wish.project, address).await?;
+    Ok(Opening { factor, held, ..opening })
+}
+
+/// A user who may be here at all, with his row.
+pub async fn admitted(gateway: &Gateway, unscoped: Issued) -> Result<(Issued, Json)> {
+    let path = format!("/users/{}", http::path::encode(&unscoped.subject.user.id));
+    let user = gateway.services.own(Method::GET, &path, None).await?["user"].take();
+    if user["allow_web_console"] == Json::Bool(false) {
+        revoke(gateway, &unscoped.token).await;
+        return Err(err!(Forbidden, "the user {} may not use the web console; an administrator can allow it", unscoped.subject.user.name));
+    }
+    Ok((unscoped, user))
+}
+
+/// What a session begins with: the token of a project, as far as there is one.
+pub async fn establish(gateway: &Gateway, unscoped: Issued, project: &str, address: String) -> Result<Opening> {
+    let issued = match choose(&unscoped.subject, project)? {
+        Some(project) => rescope(gateway, &unscoped.token, &project, &address).await?,
+        // Without a project there is nothing to do but to be given one.
+        None => unscoped,
+    };
     Ok(Opening {
         user_id: issued.subject.user.id.clone(),
         user: issued.subject.user.name.clone(),
-        expires: Timestamp::parse(&issued.subject.expires_at).unwrap_or(now),
+        expires: Timestamp::parse(&issued.subject.expires_at).unwrap_or(gateway.clock.now()),
         token: issued.token,
-        factor,
-        held,
+        factor: Factor::Off,
+        held: None,
         address,
+        provider: String::new(),
     })
 }
 
@@ -152,10 +165,11 @@ async fn wait(gateway: &Gateway, wish: &Wish, address: String) -> Result<Opening
         held: Some(held(wish, now)),
         address,
         expires: now.plus_secs(PATIENCE),
+        provider: String::new(),
     })
 }
 
-fn by_password(wish: &Wish, address: &str) -> AuthRequest {
+pub(super) fn by_password(wish: &Wish, address: &str) -> AuthRequest {
     let domain = if wish.domain.is_empty() { Which::default() } else { Which::named(&wish.domain) };
     let user = PasswordUser { name: wish.user.clone(), password: Secret::new(wish.password.clone()), domain, ..PasswordUser::default() };
     let mut identity = Identity { methods: vec!["password".into()], password: Some(PasswordMethod { user }), ..Identity::default() };
@@ -198,7 +212,7 @@ async fn rescope(gateway: &Gateway, token: &str, project: &str, address: &str) -
     gateway.services.client().issue(&AuthRequest { auth: Auth { identity, scope: Some(scope), context } }).await
 }
 
-async fn revoke(gateway: &Gateway, token: &str) {
+pub(super) async fn revoke(gateway: &Gateway, token: &str) {
     if let Err(e) = gateway.services.client().revoke(token).await {
         tracing::warn!(error = %e, cause = e.context(), "a token could not be revoked; it ends by itself");
     }
@@ -249,6 +263,7 @@ async fn switch(gateway: &Gateway, request: Request, body: &serde_json::Map<Stri
         factor: old.factor,
         held: None,
         address: old.address.clone(),
+        provider: old.provider.clone(),
     };
     let opened = gateway.sessions.open(opening, Some(old)).await?;
     welcome(gateway, &visit.request, body, &opened.session, &opened.value)

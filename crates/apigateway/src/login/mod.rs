@@ -6,6 +6,7 @@ mod recovery;
 mod regions;
 mod rights;
 mod second;
+mod sso;
 mod user;
 
 use crate::{Gateway, on};
@@ -28,6 +29,15 @@ pub fn routes(router: Router, gateway: &Arc<Gateway>) -> Router {
         .post("/api/{ver}/auth/permissions", on(gateway, |g, r| async move { rights::permissions(&g, r).await }))
         .get("/api/{ver}/auth/scoped_resources", on(gateway, |g, r| async move { rights::scoped(&g, r).await }))
         .get("/api/{ver}/auth/admin_resources", on(gateway, |g, r| async move { rights::admin(&g, r).await }));
+    let router = router
+        .get("/api/{ver}/auth/sso/redirect/{idp}", on(gateway, |g, r| async move { sso::away(&g, r).await }))
+        .get("/api/{ver}/auth/ssologin", on(gateway, |g, r| async move { sso::back(&g, r).await }))
+        .post("/api/{ver}/auth/ssologin", on(gateway, |g, r| async move { sso::back(&g, r).await }))
+        .get("/api/{ver}/auth/ssologin/{idp}", on(gateway, |g, r| async move { sso::back(&g, r).await }))
+        .post("/api/{ver}/auth/ssologin/{idp}", on(gateway, |g, r| async move { sso::back(&g, r).await }))
+        .get("/api/{ver}/auth/idp/{idp}/info", on(gateway, |g, r| async move { sso::info(&g, r).await }))
+        .get("/api/{ver}/auth/idp/{idp}/saml-metadata", on(gateway, |g, r| async move { sso::metadata(&g, r).await }))
+        .post("/api/{ver}/auth/unlink-idp", on(gateway, |g, r| async move { sso::unlink(&g, r).await }));
     router
         .post("/api/{ver}/auth/password", on(gateway, |g, r| async move { password::change(&g, r).await }))
         .post("/api/{ver}/auth/passcode", on(gateway, |g, r| async move { second::passcode(&g, r).await }))

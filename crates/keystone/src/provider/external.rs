@@ -141,8 +141,9 @@ async fn step(state: &State, tx: &mut Tx, provider: &Row, mapping: &Mapping, per
 fn stranger(provider: &Row, person: &Person) -> base::Error {
     err!(
         UserNotFound,
-        "{} is not known here: let an administrator link a user to it (link-idp), or set auto_create_user of the identity provider {}",
+        "{} is not known here: let an administrator link a user to {} (link-idp), or set auto_create_user of the identity provider {}",
         if person.name.is_empty() { &person.subject } else { &person.name },
+        person.subject,
         provider.name()
     )
 }

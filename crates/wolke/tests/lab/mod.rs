@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod browser;
 pub mod dice;
 pub mod machine;
 pub mod qga;
