@@ -37,7 +37,23 @@ impl Gateway {
         };
         let why = if value.is_some() { "the session is over" } else { "no session" };
         // Consoles log out on the first words (spec 03 §1.1).
-        found.ok_or_else(|| err!(InvalidCredential, "No token in header: {}; log in", why))
+        let session = found.ok_or_else(|| err!(InvalidCredential, "No token in header: {}; log in", why))?;
+        // Whoever was disabled or got another password is out, on the way to a second factor too.
+        if !session.token.is_empty() {
+            self.stands(&session).await?;
+        }
+        Ok(session)
+    }
+
+    /// What a session's token says; a session whose token is void is over.
+    async fn stands(&self, session: &Session) -> Result<Arc<Claims>> {
+        match self.verifier.verify(&session.token) {
+            Ok(claims) => Ok(claims),
+            Err(why) => {
+                self.sessions.close(&session.id).await?;
+                Err(err!(InvalidCredential, "No token in header: {}; log in", "the session is over").with_context(why))
+            }
+        }
     }
 
     /// The session, if it is through with its second factor and its token still stands.
@@ -51,13 +67,7 @@ impl Gateway {
 
     /// The same for the way to the second factor itself.
     pub async fn admit(&self, session: Session, request: Request) -> Result<Visit> {
-        let claims = match self.verifier.verify(&session.token) {
-            Ok(claims) => claims,
-            Err(why) => {
-                self.sessions.close(&session.id).await?;
-                return Err(err!(InvalidCredential, "No token in header: {}; log in", "the session is over").with_context(why));
-            }
-        };
+        let claims = self.stands(&session).await?;
         let mut ctx = request.ctx(claims.caller.clone());
         ctx.bearer = Bearer(Some(session.token.as_str().into()));
         Ok(Visit { session, claims, ctx, request })
