@@ -18,15 +18,16 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 #[must_use]
 pub struct Watch {
     lines: Arc<Mutex<Vec<String>>>,
+    told: Arc<Mutex<Vec<String>>>,
     dispatch: Dispatch,
     _here: dispatcher::DefaultGuard,
 }
 
 impl Watch {
     pub fn start() -> Watch {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let dispatch = Dispatch::new(tracing_subscriber::registry().with(Collect(lines.clone())));
-        Watch { lines, _here: dispatcher::set_default(&dispatch), dispatch }
+        let (lines, told) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+        let dispatch = Dispatch::new(tracing_subscriber::registry().with(Collect { lines: lines.clone(), told: told.clone() }));
+        Watch { lines, told, _here: dispatcher::set_default(&dispatch), dispatch }
     }
 
     /// Makes a thread report to this watch for the rest of its life.
@@ -44,6 +45,14 @@ impl Watch {
         assert!(lines.len() < before, "no WARN or ERROR line with {part:?}; there are {lines:#?}");
     }
 
+    /// Takes out the lines of INFO that contain every part, and says how many there were. Such lines are never unexpected.
+    pub fn told(&self, parts: &[&str]) -> usize {
+        let mut lines = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = lines.len();
+        lines.retain(|l| !parts.iter().all(|part| l.contains(part)));
+        before - lines.len()
+    }
+
     /// The lines so far, oldest first: `WARN target: message key=value`.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -59,17 +68,21 @@ impl Drop for Watch {
     }
 }
 
-struct Collect(Arc<Mutex<Vec<String>>>);
+struct Collect {
+    lines: Arc<Mutex<Vec<String>>>,
+    told: Arc<Mutex<Vec<String>>>,
+}
 
 impl<S: Subscriber> Layer<S> for Collect {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let meta = event.metadata();
-        if *meta.level() > Level::WARN {
+        if *meta.level() > Level::INFO {
             return;
         }
         let mut line = Text(format!("{} {}:", meta.level(), meta.target()));
         event.record(&mut line);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.0);
+        let into = if *meta.level() == Level::INFO { &self.told } else { &self.lines };
+        into.lock().unwrap_or_else(PoisonError::into_inner).push(line.0);
     }
 }
 
@@ -95,6 +108,7 @@ mod tests {
         tracing::info!("fine");
         tracing::warn!(host = "h1", "disk is slow");
         log.expect("disk is slow");
+        assert_eq!((log.told(&["INFO", "fine"]), log.told(&["fine"])), (1, 0));
         drop(log);
 
         let failed = std::panic::catch_unwind(|| {

@@ -37,6 +37,8 @@ impl Drop for Running {
 struct Site {
     dir: tempfile::TempDir,
     ports: [u16; 5],
+    /// Of the identity service.
+    database: String,
 }
 
 impl Site {
@@ -66,7 +68,7 @@ impl Site {
             );
         }
         std::fs::write(dir.path().join("wolke.toml"), text).expect("written");
-        Site { dir, ports }
+        Site { dir, ports, database: database.replace("{service}", "identity") }
     }
 
     fn start(&self, service: &str, port: u16) -> Running {
@@ -194,6 +196,144 @@ async fn platform_of_one_process_for_each_service() {
     assert_eq!(away.status.code(), Some(1), "{}", String::from_utf8_lossy(&away.stderr));
     let _glance = site.start("glance", image);
     site.until("image list", |all| all.as_array().is_some_and(|a| a.len() == 1));
+}
+
+/// Two identity services on one database, asked over the network.
+struct Twins<'a> {
+    site: &'a Site,
+    client: http::Client,
+}
+
+impl Twins<'_> {
+    fn url(&self, port: u16, path: &str) -> String {
+        format!("http://127.0.0.1:{port}/v3{path}")
+    }
+
+    /// A token of the administrator's from one of them; `None` while it does not answer.
+    async fn issue(&self, port: u16) -> Option<String> {
+        let body = serde_json::json!({"auth": {"identity": {"methods": ["password"],
+            "password": {"user": {"name": "sysadmin", "password": PASSWORD, "domain": {"name": "Default"}}}},
+            "scope": {"project": {"name": "system", "domain": {"name": "Default"}}}}});
+        let answer = self.client.post(&self.url(port, "/auth/tokens")).json(&body).send().await.ok()?;
+        answer.header("x-subject-token").map(str::to_string)
+    }
+
+    async fn issued(&self, port: u16) -> String {
+        let started = Instant::now();
+        loop {
+            if let Some(token) = self.issue(port).await {
+                return token;
+            }
+            assert!(started.elapsed() < PATIENCE, "no token\n{}", self.site.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Whether one of them believes a token.
+    async fn believes(&self, port: u16, token: &str) -> bool {
+        let call = self.client.get(&self.url(port, "/auth/tokens")).token(token).header("x-subject-token", token);
+        let status = call.send_any().await.expect("an answer").status;
+        assert!(matches!(status, 200 | 401 | 403), "{status}");
+        status == 200
+    }
+
+    /// Revokes at one; how long the other goes on believing.
+    async fn revoke(&self, at: u16, token: &str, seen: u16) -> Duration {
+        let call = self.client.call(http::Method::DELETE, &self.url(at, "/auth/tokens")).token(token);
+        call.header("x-subject-token", token).send().await.expect("void");
+        let since = Instant::now();
+        while self.believes(seen, token).await {
+            assert!(since.elapsed() < PATIENCE, "still believed\n{}", self.site.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        since.elapsed()
+    }
+
+    /// Everything of a kind, sorted, by what makes it one.
+    async fn all(&self, port: u16, token: &str, kind: &str, key: &[&str]) -> Vec<String> {
+        let url = self.url(port, &format!("/{kind}?limit=0&scope=system"));
+        let list: Json = self.client.get(&url).token(token).send().await.expect("a list").json().await.expect("JSON");
+        let rows = list[kind].as_array().unwrap_or_else(|| panic!("{kind}: {list}"));
+        let mut all: Vec<String> = rows.iter().map(|r| key.iter().map(|k| r[*k].to_string()).collect::<Vec<_>>().join(" ")).collect();
+        all.sort();
+        all
+    }
+}
+
+#[tokio::test]
+async fn platform_of_two_identity_services() {
+    let site = Site::new().await;
+    let [one, _, _, _, two] = site.ports;
+    let client = http::Client::new(http::ClientOptions { retries: 0, ..http::ClientOptions::default() }).expect("a client");
+    let t = Twins { site: &site, client };
+    // Both at once, on a database that is empty: one set of everything.
+    let (mut first, mut second) = (site.start("keystone", one), site.start("keystone", two));
+    let (a, b) = (t.issued(one).await, t.issued(two).await);
+    assert!(t.believes(two, &a).await && t.believes(one, &b).await, "{}", site.log());
+    for (kind, key) in [
+        ("domains", &["name"][..]),
+        ("projects", &["name", "domain_id"]),
+        ("roles", &["name", "domain_id"]),
+        ("policies", &["name", "domain_id"]),
+        ("rolepolicies", &["role_id", "project_id", "policy_id"]),
+        ("regions", &["id"]),
+        ("services", &["type", "name"]),
+        ("endpoints", &["service_id", "interface", "region_id"]),
+    ] {
+        let all = t.all(one, &a, kind, key).await;
+        let mut single = all.clone();
+        single.dedup();
+        assert!(!all.is_empty() && all == single, "{kind}: {all:?}");
+        assert_eq!(t.all(two, &b, kind, key).await, all, "{kind}");
+    }
+    let db = store::Db::open(&site.database).await.expect("the database");
+    // Accounts of services are in no list.
+    let mut users = store::Read::texts(&mut &db, "users", "name", store::Cond::True).await.expect("users");
+    users.sort();
+    assert_eq!(users, ["platform", "sysadmin"]);
+    let keys = store::Read::texts(&mut &db, "signing_keys", "id", store::Cond::True).await.expect("keys");
+    assert_eq!(keys.len(), 1, "one key to sign with");
+
+    // What one voids the other does not believe, within moments.
+    let mut took = Vec::new();
+    for round in 0..6 {
+        let (at, seen) = if round % 2 == 0 { (one, two) } else { (two, one) };
+        let token = t.issued(at).await;
+        assert!(t.believes(seen, &token).await);
+        took.push(t.revoke(at, &token, seen).await);
+    }
+    println!("what one voided the other did not believe after {took:?}");
+    took.sort();
+    assert!(took[took.len() / 2] < Duration::from_secs(2), "{took:?}");
+
+    // One ends without warning: the other goes on, and nobody who asks it notices.
+    second.kill();
+    for _ in 0..5 {
+        let token = t.issue(one).await.unwrap_or_else(|| panic!("no token\n{}", site.log()));
+        assert!(t.believes(one, &token).await && t.believes(one, &b).await);
+        t.revoke(one, &token, one).await;
+    }
+    // One more comes while the first serves: no request fails meanwhile, and it knows what was voided without it.
+    let voided = t.issued(one).await;
+    t.revoke(one, &voided, one).await;
+    let mut second = site.start("keystone", two);
+    let (mut asked, started) = (0, Instant::now());
+    let fresh = loop {
+        assert!(t.believes(one, &a).await, "{}", site.log());
+        asked += 1;
+        if let Some(token) = t.issue(two).await {
+            break token;
+        }
+        assert!(started.elapsed() < PATIENCE, "{}", site.log());
+    };
+    assert!(asked > 1 && t.believes(one, &fresh).await && t.believes(two, &a).await);
+    assert!(!t.believes(two, &voided).await);
+    // Then the other one ends.
+    first.kill();
+    let token = t.issue(two).await.unwrap_or_else(|| panic!("no token\n{}", site.log()));
+    assert!(t.believes(two, &token).await && t.believes(two, &a).await);
+    t.revoke(two, &token, two).await;
+    second.kill();
 }
 
 fn token_of(site: &Site) -> String {

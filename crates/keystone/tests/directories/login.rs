@@ -30,6 +30,9 @@ pub async fn who_gets_in() {
     ] {
         let refused = login(&cloud, name, password, None).await;
         assert_eq!(refused.refusal(), (401, "WrongPassword"), "{name}: {}", refused.body);
+        // Written down with the name as it was typed, not with one that it would match.
+        let list = cloud.get(&admin, "/v3/events?scope=system&action=login_fail&limit=1").await.ok();
+        assert_eq!((&list["events"][0]["obj_name"], &list["events"][0]["ip"]), (&json!(name), &json!("127.0.0.1")), "{list}");
     }
     // Disabled there since the last synchronisation: the directory's word counts at once, for whoever knows the password.
     server.modify(&format!("dn: uid=bob,ou=people,{SUFFIX}\nchangetype: modify\nreplace: employeeType\nemployeeType: TRUE\n\n"));

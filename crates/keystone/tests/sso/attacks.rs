@@ -11,10 +11,17 @@ pub async fn tokens_that_are_wrong() {
     let admin = cloud.admin().await;
     let id = corp(&cloud, &admin, config(&node), json!({"auto_create_user": true})).await;
     login(&cloud, &admin, &id, &mut node, "ann").await.ok();
+    let mut tried = 0;
     for how in ["nonce", "aud", "azp", "iss", "exp", "iat", "none", "hs256", "signature", "stranger", "absent"] {
         node.forge(Some(how));
         let refused = login(&cloud, &admin, &id, &mut node, "ann").await;
         assert_eq!(refused.refusal(), (401, "InvalidCredentialError"), "{how}: {}", refused.body);
+        // Written down, with whose word it was that is not believed.
+        let list = cloud.get(&admin, "/v3/events?scope=system&action=login_fail&limit=100").await.ok();
+        let notes: Json = serde_json::from_str(list["events"][0]["notes"].as_str().expect("notes")).expect("JSON");
+        assert_eq!((&notes["method"], &notes["provider"], &notes["class"]), (&json!("oidc"), &json!(id), &refused.body["class"]), "{how}");
+        tried += 1;
+        assert_eq!(list["events"].as_array().map(Vec::len), Some(tried), "{how}");
     }
     node.forge(None);
     login(&cloud, &admin, &id, &mut node, "ann").await.ok();

@@ -7,6 +7,7 @@ mod bootstrap;
 mod grants;
 mod kit;
 mod limits;
+mod logged;
 mod login;
 mod permissions;
 mod replay;
@@ -31,6 +32,7 @@ macro_rules! all {
             $run:
             audit { every_login_leaves_a_record records_as_files no_secret_in_any_record }
             attacks { tampered_tokens_are_refused_and_logged protected_fields headers_that_would_say_who }
+            logged { tokens_that_are_not_ours fields_and_rights_of_others headers_that_stand_twice }
             limits { what_belongs_to_whom three_administrators_stay_three what_keeps_a_project_or_domain quotas }
             access { explained denials_name_what_is_missing conditions_on_tags conditions_in_another_process }
             bootstrap { every_table_is_as_the_facts_say a_second_start_changes_nothing what_a_platform_begins_with a_password_is_made_up_once the_configuration_moves_endpoints_and_sets_passwords two_starts_at_once }
