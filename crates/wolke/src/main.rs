@@ -16,6 +16,10 @@ use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use std::process::ExitCode;
 
+/// Against the C library's: a third less processor time for a page of servers and a quarter of the memory kept after a load (decision 0011).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The whole command line: our own commands, and those of the client.
 fn whole() -> Command {
     let up = up::Up::augment_args(Command::new("up")).about("Run the whole platform on this machine.");

@@ -16,6 +16,7 @@ use crate::fault::{self, Fault};
 use crate::sql::{Arg, Sql};
 use base::{Error, Result, Value, err};
 use readers::Readers;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,8 @@ impl Opener {
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, writing);
         let conn = Connection::open_with_flags(&self.path, flags)?;
         conn.set_prepared_statement_cache_capacity(500);
+        // Without it a statement whose plan could depend on a bound value is planned anew with each value.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         conn.busy_timeout(BUSY)?;
         if writing {
             to_wal(&conn)?;

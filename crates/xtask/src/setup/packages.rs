@@ -57,6 +57,7 @@ use Group::{Build, Database, Host, Image, Network, Tests};
 pub const PACKAGES: &[Package] = &[
     package(Build, "gcc", "linker, and C parts of crates (ring, SQLite)"),
     package(Build, "libc6-dev", "C library headers"),
+    package(Build, "make", "builds the allocator"),
     package(Build, "git", "list of the files of the repository"),
     qemu("qemu-system-x86", "runs guests"),
     qemu("qemu-utils", "qemu-img: converts and checks disks"),
