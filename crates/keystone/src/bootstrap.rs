@@ -131,7 +131,7 @@ async fn prepare(state: &State, account: &Account) -> Result<Option<Row>> {
         row.set("password_reset_hint", "");
         return Ok(Some(row));
     };
-    if !account.reset || passwords::compare(state, Some(&row), &account.password).await?.is_right() {
+    if !account.reset || passwords::compare(state, &row, &account.password).await?.is_right() {
         return Ok(None);
     }
     passwords::set(state, &mut row, account.password.expose(), Chosen::ByAdministrator { any_shape: true }).await?;
@@ -346,8 +346,5 @@ fn with_everybody(public: bool) -> Shared {
 
 /// 20 characters, 120 bits.
 fn random_password() -> Result<Secret> {
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    let mut bytes = [0u8; 15];
-    getrandom::fill(&mut bytes).map_err(Error::internal)?;
-    Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
+    Ok(Secret::new(crate::provider::web::random(15)?))
 }

@@ -41,15 +41,42 @@ impl Hashed {
     }
 }
 
-/// Compares a password with a user's; for no user the same work is done and the answer is wrong.
-pub async fn compare(state: &State, user: Option<&Row>, password: &Secret) -> Result<Outcome> {
-    // A directory's users have no password here: it decides.
+/// Compares a password with a user's.
+pub async fn compare(state: &State, user: &Row, password: &Secret) -> Result<Outcome> {
+    match by_directory(state, user, password).await? {
+        Some(outcome) => Ok(outcome),
+        None => compare_with(state, Some(user.text("password_hash")), password).await,
+    }
+}
+
+/// A directory's users have no password here: it decides. A wrong one costs what it costs everybody else, besides.
+async fn by_directory(state: &State, user: &Row, password: &Secret) -> Result<Option<Outcome>> {
+    let told = provider::login::compare(state, user, password).await;
+    if !matches!(&told, Ok(None | Some(Outcome::Right))) {
+        compare_with(state, None, password).await?;
+    }
+    told
+}
+
+/// The same for whoever may be nobody: then the same work is done, here and in the directory of the domain, and the answer is wrong. `domain` is
+/// where the user was looked for; `None` is everywhere.
+pub async fn compare_at_door(state: &State, user: Option<&Row>, domain: Option<&str>, password: &Secret) -> Result<Outcome> {
     if let Some(user) = user
-        && let Some(outcome) = provider::login::compare(state, user, password).await?
+        && let Some(outcome) = by_directory(state, user, password).await?
     {
         return Ok(outcome);
     }
-    compare_with(state, user.map(|u| u.text("password_hash")), password).await
+    let outcome = compare_with(state, user.map(|u| u.text("password_hash")), password).await?;
+    if outcome.is_right() {
+        return Ok(outcome);
+    }
+    let asked = provider::login::compare_nobody(state, domain, password).await;
+    // Of a domain that has a directory it tells about strangers what it tells about its users. Guesses at a password that is kept here are
+    // counted whatever happens there.
+    if domain.is_some() && user.is_none_or(|u| u.text("password_hash").is_empty()) {
+        asked?;
+    }
+    Ok(outcome)
 }
 
 /// The same for the hash of anything else that is a secret of somebody.

@@ -13,11 +13,17 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A new key and its seed of 32 bytes, to be stored encrypted.
+    /// A new key and its seed of 32 bytes, to be stored encrypted. Its id, with which every token of it begins, begins with a letter or digit:
+    /// command lines take a dash for an option.
     pub fn generate() -> Result<(SigningKey, [u8; 32])> {
-        let mut seed = [0u8; 32];
-        getrandom::fill(&mut seed).map_err(base::Error::internal)?;
-        Ok((SigningKey::from_seed(&seed)?, seed))
+        loop {
+            let mut seed = [0u8; 32];
+            getrandom::fill(&mut seed).map_err(base::Error::internal)?;
+            let key = SigningKey::from_seed(&seed)?;
+            if key.id.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+                return Ok((key, seed));
+            }
+        }
     }
 
     /// The key of a stored seed. Its id follows from the key, so the same seed always has the same id.
@@ -102,5 +108,20 @@ impl KeyRing {
 
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.keys.keys().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_looks_like_an_option() {
+        // One in 32 would.
+        for _ in 0..500 {
+            let (key, seed) = SigningKey::generate().expect("a key");
+            assert!(key.id().as_bytes()[0].is_ascii_alphanumeric(), "{key:?}");
+            assert_eq!(SigningKey::from_seed(&seed).expect("a key").id(), key.id());
+        }
     }
 }

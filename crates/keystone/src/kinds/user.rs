@@ -145,7 +145,7 @@ impl UserHooks {
 
     async fn password(&self, op: &Op<'_>, row: Row, body: Map) -> Result<Reply> {
         let old = api_identity::Secret::new(required(&body, "original_password")?);
-        if passwords::compare(&self.state, Some(&row), &old).await? == Outcome::Wrong {
+        if passwords::compare(&self.state, &row, &old).await? == Outcome::Wrong {
             return Err(err!(WrongPassword, "the old password is wrong"));
         }
         let mut new = row.clone();

@@ -91,7 +91,7 @@ async fn finish(state: &State, auth: &Auth, proved: Proved, peer: Option<IpAddr>
 pub async fn demand_password(state: &State, user: &Row, password: &Secret, peer: Option<IpAddr>) -> Result<()> {
     let attempt = guard::Attempt::new(Some(user), user.name(), "", peer);
     guard::admit(state, &attempt).await?;
-    if acceptable(password) && crate::passwords::compare(state, Some(user), password).await?.is_right() {
+    if acceptable(password) && crate::passwords::compare(state, user, password).await?.is_right() {
         return guard::succeeded(state, &attempt).await;
     }
     Err(guard::failed(state, &attempt).await?)

@@ -76,6 +76,7 @@ async fn by_password(state: &State, asked: &PasswordUser, code: Option<&TotpUser
     let found = find_in(state, asked, home.as_ref().map(Option::as_deref)).await?;
     let name = if asked.id.is_empty() { &asked.name } else { &asked.id };
     let known = matches!(home, Some(Some(_)));
+    let place = home.clone().map(|domain| domain.unwrap_or_else(|| NO_DOMAIN.to_string()));
     let domain = home.flatten().unwrap_or_else(|| asked.domain.name.to_lowercase());
     let attempt = Attempt::new(found.as_ref(), name, &domain, peer);
     guard::admit(state, &attempt).await?;
@@ -83,8 +84,11 @@ async fn by_password(state: &State, asked: &PasswordUser, code: Option<&TotpUser
     if found.as_ref().is_some_and(|u| locked(state, u)) {
         return Err(user_locked(name));
     }
-    let outcome =
-        if acceptable(&asked.password) { passwords::compare(state, found.as_ref(), &asked.password).await? } else { Outcome::Wrong };
+    let outcome = if acceptable(&asked.password) {
+        passwords::compare_at_door(state, found.as_ref(), place.as_deref(), &asked.password).await?
+    } else {
+        Outcome::Wrong
+    };
     let user = match (found, outcome.is_right()) {
         (Some(user), true) => user,
         (found, _) => {

@@ -76,22 +76,8 @@ pub async fn compare(state: &State, user: &Row, password: &Secret) -> Result<Opt
     if password.is_empty() {
         return Ok(Some(Outcome::Wrong));
     }
-    if !provider.flag("enabled") {
-        return Err(err!(UserDisabled, "the identity provider {} is disabled, so its users cannot log in", provider.name()));
-    }
-    let config = config_of(state, &provider)?;
-    let password = password.clone();
-    // A task of its own: what a directory sends can make the client library fall over, and that must not be more than a failed login.
-    let answer = tokio::spawn(async move { ask(&config, &link.local_id, &password).await }).await.map_err(Error::internal)?;
-    let (bound, enabled) = answer.map_err(|e| {
-        tracing::info!(provider = provider.name(), error = %e, cause = e.context(), "a directory cannot be asked for a password");
-        let told = err!(
-            BadGateway,
-            "the directory {} cannot be asked now, so its users cannot log in; users of the platform itself can",
-            provider.name()
-        );
-        told.with_context(e)
-    })?;
+    let asked = Asked { provider: &provider, local_id: &link.local_id };
+    let (bound, enabled) = asked.answer(state, password).await?;
     let told = |why: Closed| match why {
         Closed::Disabled => err!(UserDisabled, "the user {} is disabled in the directory {}", user.name(), provider.name()),
         Closed::Expired => err!(UserDisabled, "the account of the user {} has expired in the directory {}", user.name(), provider.name()),
@@ -111,13 +97,63 @@ pub async fn compare(state: &State, user: &Row, password: &Secret) -> Result<Opt
     }
 }
 
-/// How the directory takes the password, and whether it has the user enabled.
+/// Asks the directory of a domain about somebody it does not have: as long as for those it has, or the time would tell whom it has. `None`: of any
+/// domain. A directory that is away or off says so here as it does of its users.
+pub async fn compare_nobody(state: &State, domain: Option<&str>, password: &Secret) -> Result<()> {
+    if password.is_empty() {
+        return Ok(());
+    }
+    let mut db = state.db.read();
+    let mut all = db.find(IdentityProvider::facts(), Cond::eq("driver", "ldap").and(Cond::eq("deleted", false))).await?;
+    if let Some(domain) = domain {
+        // Some make their domains themselves.
+        let links = db.list::<IdentityLink>(Cond::eq("object_id", domain).and(Cond::eq("entity", super::DOMAIN))).await?;
+        all.retain(|p| p.text("target_domain_id") == domain || links.iter().any(|l| l.identity_provider_id == p.id()));
+    }
+    all.sort_by_key(|p| (!p.flag("enabled"), p.id().to_string()));
+    let Some(provider) = all.first() else { return Ok(()) };
+    let asked = Asked { provider, local_id: &base::new_id() };
+    asked.answer(state, password).await.map(drop)
+}
+
+/// A question about a password.
+struct Asked<'a> {
+    provider: &'a Row,
+    local_id: &'a str,
+}
+
+impl Asked<'_> {
+    async fn answer(&self, state: &State, password: &Secret) -> Result<(Bound, bool)> {
+        let provider = self.provider;
+        if !provider.flag("enabled") {
+            return Err(err!(UserDisabled, "the identity provider {} is disabled, so its users cannot log in", provider.name()));
+        }
+        let config = config_of(state, provider)?;
+        let (local_id, password) = (self.local_id.to_string(), password.clone());
+        // A task of its own: what a directory sends can make the client library fall over, and that must not be more than a failed login.
+        let answer = tokio::spawn(async move { ask(&config, &local_id, &password).await }).await.map_err(Error::internal)?;
+        answer.map_err(|e| {
+            tracing::info!(provider = provider.name(), error = %e, cause = e.context(), "a directory cannot be asked for a password");
+            let told = err!(
+                BadGateway,
+                "the directory {} cannot be asked now, so its users cannot log in; users of the platform itself can",
+                provider.name()
+            );
+            told.with_context(e)
+        })
+    }
+}
+
+/// How the directory takes the password, and whether it has the user enabled. Whom it does not have it is asked about as well, so that it takes as
+/// long.
 async fn ask(config: &Config, local_id: &str, password: &Secret) -> Result<(Bound, bool)> {
     let mut directory = Directory::enter(config).await?;
-    let Some((dn, person)) = entries::find(config, &mut directory, local_id).await? else { return Ok((Bound::Wrong, false)) };
+    let found = entries::find(config, &mut directory, local_id).await?;
+    let nobody = || format!("{}={},{}", config.user_name_attribute, base::new_id(), config.user_tree());
+    let dn = found.as_ref().map_or_else(nobody, |(dn, _)| dn.clone());
     let bound = directory.bind(&dn, password).await?;
     directory.leave().await;
-    Ok((bound, person.enabled))
+    Ok(found.map_or((Bound::Wrong, false), |(_, person)| (bound, person.enabled)))
 }
 
 /// Refuses to keep a password for a user whose directory has it.

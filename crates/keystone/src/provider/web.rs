@@ -189,12 +189,17 @@ pub fn check_url(key: &str, url: &str, loopback: bool) -> Result<()> {
     }
 }
 
-/// Text of so many random bytes, base64url.
+/// Text of so many random bytes, base64url. It begins with a letter or digit: command lines take a dash for an option.
 pub fn random(bytes: usize) -> Result<String> {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let mut out = vec![0u8; bytes];
-    getrandom::fill(&mut out).map_err(Error::internal)?;
-    Ok(URL_SAFE_NO_PAD.encode(out))
+    loop {
+        getrandom::fill(&mut out).map_err(Error::internal)?;
+        let text = URL_SAFE_NO_PAD.encode(&out);
+        if text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Ok(text);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use super::{Desk, Visit, contexts::breadth, object, on};
 use crate::login::application;
 use api_identity::ApplicationCredential;
 use base::{Error, Json, Resource, Result, Row, err};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Method, Reply, Response, Router};
 use resource::Params;
 use serde_json::json;
@@ -55,9 +54,7 @@ async fn create(desk: &Desk, mut visit: Visit, user: Option<String>) -> Reply {
     // Clients send what they leave to us as null.
     wish.retain(|_, v| !v.is_null());
     if resource::text(wish, &["secret"]).is_none() {
-        let mut bytes = [0u8; 48];
-        getrandom::fill(&mut bytes).map_err(Error::internal)?;
-        wish.insert("secret".into(), URL_SAFE_NO_PAD.encode(bytes).into());
+        wish.insert("secret".into(), crate::provider::web::random(48)?.into());
     }
     let secret = wish["secret"].clone();
     let path = [PLURAL.to_string()];

@@ -7,7 +7,6 @@ use crate::{
 };
 use api_identity::{Auth, SUBJECT_TOKEN, TokenAnswer};
 use base::{Error, Json, Result, err};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Method, Reply, Response, Router, StatusCode};
 use resource::Params;
 use serde_json::json;
@@ -62,9 +61,7 @@ async fn ask(desk: &Desk, visit: &Visit, method: resource::Method, path: &[&str]
 async fn create(desk: &Desk, mut visit: Visit) -> Reply {
     visit.who.required()?;
     let body = object(&mut visit.request).await?;
-    let mut bytes = [0u8; 24];
-    getrandom::fill(&mut bytes).map_err(Error::internal)?;
-    let blob = json!({"secret": URL_SAFE_NO_PAD.encode(bytes), "expire": 0}).to_string();
+    let blob = json!({"secret": crate::provider::web::random(24)?, "expire": 0}).to_string();
     let mut wish = json!({"type": "aksk", "blob": blob, "user_id": visit.request.param("user")});
     if let Some(project) = resource::text(&body, &["tenant_id", "project_id"]) {
         wish["project_id"] = project.into();

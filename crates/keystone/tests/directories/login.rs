@@ -3,6 +3,7 @@
 use super::{corp, ldap, login, shown, sync, user, with};
 use crate::kit::{ADMIN_PASSWORD, cloud};
 use crate::slapd::{SUFFIX, Slapd, person};
+use crate::ways::{Way, alike};
 use base::Json;
 use serde_json::json;
 
@@ -119,4 +120,57 @@ pub async fn the_directory_is_down() {
     sync(&cloud, &admin, &id).await;
     let row = shown(&cloud, &admin, &id).await;
     assert_eq!((&row["status"], &row["error_count"], &row["last_error"]), (&json!("connected"), &json!(0), &Json::Null));
+}
+
+/// Whom a directory has is told neither by the answer nor by the work nor by the time.
+pub async fn nobody_learns_whom_it_has() {
+    let mut server = Slapd::start(&(person("ann", "") + &person("bob", "")));
+    // Hashes as in use, and nobody is slowed down or locked for guessing.
+    let strong = keystone::Config::default();
+    let config = keystone::Config {
+        password_hash_memory_kib: strong.password_hash_memory_kib,
+        password_hash_passes: strong.password_hash_passes,
+        login_failures_per_second: 0.0,
+        login_attempts: 0,
+        login_attempts_of_address: 0,
+        ..crate::kit::config()
+    };
+    let cloud = crate::kit::cloud_with(config, base::Clock::real()).await;
+    let admin = cloud.admin().await;
+    let id = corp(&cloud, &admin, ldap(&server)).await;
+    sync(&cloud, &admin, &id).await;
+    let own = json!({"user": {"name": "own", "password": "Own@Pass1", "domain_id": "corp"}});
+    cloud.post(&admin, "/v3/users", own).await.ok();
+    login(&cloud, "own", "Own@Pass1", None).await.ok();
+    let guess = |name: &str, domain: &str| {
+        let user = json!({"name": name, "password": "wrong@Pass1", "domain": {"name": domain}});
+        json!({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}})
+    };
+    let told = async |body: &Json| {
+        let before = cloud.keystone.hash_work();
+        let answer = cloud.send("POST", "/v3/auth/tokens", None, None, Some(body.clone())).await;
+        let work = cloud.keystone.hash_work().argon2 - before.argon2;
+        (answer.status, answer.body["class"].clone(), answer.body["details"].clone(), work)
+    };
+    let (known, unknown) = (guess("ann", "corp"), guess("nobody", "corp"));
+    let first = told(&known).await;
+    assert_eq!((first.0, first.3), (401, 1));
+    assert_eq!(told(&unknown).await, first);
+    assert_eq!(told(&guess("own", "corp")).await, first);
+    let mut ways = [
+        Way::of("wrong password of a user of a directory", known.clone()),
+        Way::of("user it does not have", unknown.clone()),
+        Way::of("user of the platform in its domain", guess("own", "corp")),
+    ];
+    alike(&cloud, &mut ways).await;
+
+    // Away, or switched off: it says the same of everybody in its domain, and nothing of anybody elsewhere.
+    server.down();
+    let away = told(&known).await;
+    assert_eq!((away.0, told(&unknown).await), (502, away.clone()));
+    assert_eq!(told(&guess("nobody", "Default")).await.0, 401);
+    assert_eq!(told(&guess("own", "corp")).await.0, 401, "a guess at a password kept here is counted");
+    cloud.post(&admin, &format!("/v3/identity_providers/{id}/disable"), json!({})).await.ok();
+    let off = told(&known).await;
+    assert_eq!((off.0, told(&unknown).await), (423, off.clone()));
 }

@@ -8,6 +8,8 @@ mod large;
 mod login;
 mod slapd;
 mod story;
+#[path = "../suite/ways.rs"]
+mod ways;
 
 use base::Json;
 use kit::Cloud;
@@ -76,7 +78,7 @@ mod sqlite {
     tests! {
         on_sqlite:
         story { a_directory_is_brought_over providers_and_their_configuration }
-        login { who_gets_in tls the_directory_is_down }
+        login { who_gets_in tls the_directory_is_down nobody_learns_whom_it_has }
         guard { half_of_the_house_does_not_go one_replica_synchronises }
         large { ten_thousand_users }
     }

@@ -4,11 +4,12 @@ use crate::{
     factor::{code, desk, login_with},
     kit::{ADMIN_PASSWORD, Answer, Cloud, Place, cloud_on, cloud_with, config, password_login},
     signed,
+    ways::{Way, alike},
 };
 use base::{Clock, Json, Timestamp};
 use keystone::{Config, HashWork};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use store::{Cond, Db, set, work};
 use telemetry::testing::Watch;
 
@@ -44,31 +45,6 @@ async fn cost(cloud: &Cloud, user: &str, password: &str) -> HashWork {
     HashWork { argon2: after.argon2 - before.argon2, bcrypt: after.bcrypt - before.bcrypt }
 }
 
-/// How far two ways of being refused may differ, of what one takes.
-const MOST: f64 = 0.05;
-
-/// The value below which a share of all lies.
-fn quantile(all: &[f64], share: f64) -> f64 {
-    let mut all = all.to_vec();
-    all.sort_by(f64::total_cmp);
-    all[((all.len() - 1) as f64 * share) as usize]
-}
-
-/// Processor time of this process's threads so far, seconds; `/proc` gives nanoseconds. Those that hash stay for seconds when they are idle.
-fn processor() -> f64 {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("proc").flatten();
-    let used = |text: String| text.split(' ').next().and_then(|n| n.parse::<f64>().ok());
-    tasks.filter_map(|t| used(std::fs::read_to_string(t.path().join("schedstat")).ok()?)).sum::<f64>() / 1e9
-}
-
-/// A way of being refused: what is asked, and what the attempts took, by the processor and by the clock.
-struct Way {
-    name: &'static str,
-    body: Json,
-    processor: Vec<f64>,
-    clock: Vec<f64>,
-}
-
 /// Four ways of being refused, on a service that never locks. With `strong` passwords are hashed as in use: it is against that work that
 /// everything else must be small.
 async fn refusals(strong: bool) -> (Cloud, [Way; 4]) {
@@ -95,7 +71,7 @@ async fn refusals(strong: bool) -> (Cloud, [Way; 4]) {
         ("disabled user", wrong("off", "Default")),
         ("unknown domain", wrong("alice", "Elsewhere")),
     ]
-    .map(|(name, body)| Way { name, body, processor: Vec::new(), clock: Vec::new() });
+    .map(|(name, body)| Way::of(name, body));
     (cloud, ways)
 }
 
@@ -120,31 +96,7 @@ async fn nobody_learns_by_time_who_exists() {
 
 async fn times_do_not_tell() {
     let (cloud, mut ways) = refusals(true).await;
-    // Turn by turn, each time beginning with another, so that a busy machine is busy for all. A difference that is there stays however often
-    // it is measured: rounds are added to what was measured before, never in place of it, until chance is small enough. By the clock the
-    // lower quartile counts, as for whoever listens: what else the machine does only makes requests longer.
-    for round in 1.. {
-        for turn in 0..16 {
-            for i in 0..ways.len() {
-                let way = &mut ways[(turn + i) % 4];
-                let (clock, used) = (Instant::now(), processor());
-                cloud.send("POST", "/v3/auth/tokens", None, None, Some(way.body.clone())).await;
-                way.processor.push(processor() - used);
-                way.clock.push(clock.elapsed().as_secs_f64());
-            }
-        }
-        let (used, clock) = (quantile(&ways[0].processor, 0.5), quantile(&ways[0].clock, 0.25));
-        let differ = |way: &Way| (quantile(&way.processor, 0.5) / used - 1.0, quantile(&way.clock, 0.25) / clock - 1.0);
-        let found: Vec<(&str, f64, f64)> = ways[1..].iter().map(|way| (way.name, differ(way).0, differ(way).1)).collect();
-        if found.iter().all(|(_, processor, clock)| processor.abs() <= MOST && clock.abs() <= MOST) {
-            return;
-        }
-        assert!(
-            round < 12,
-            "against {} a wrong password takes {used:.4} s, {clock:.4} s; shares by processor and clock: {found:?}",
-            ways[0].name
-        );
-    }
+    alike(&cloud, &mut ways).await;
 }
 
 /// bcrypt of "U*U", from the reference vectors of that hash.
