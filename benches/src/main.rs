@@ -3,6 +3,7 @@
 //! Starts the `wolke` program that lies beside this one, fills its database with servers, and drives it over HTTP from the same machine. Every figure
 //! stands beside its goal and, where there is one, beside the peer's figure for the same request, as a ratio. Nothing is asserted: a benchmark is no test.
 
+mod console;
 mod fill;
 mod floor;
 mod load;
@@ -16,7 +17,7 @@ use platform::{Database, Platform};
 use std::{path::PathBuf, time::Duration};
 use table::Table;
 
-const USAGE: &str = "benches [--servers 100000] [--hosts 1000] [--seconds 5] [--only sqlite,postgres,memory] [--wolke FILE]";
+const USAGE: &str = "benches [--servers 100000] [--hosts 1000] [--seconds 5] [--only sqlite,postgres,memory,console] [--wolke FILE]";
 
 /// What is measured, and how long.
 #[derive(Clone, Debug)]
@@ -77,6 +78,9 @@ fn main() -> Result<()> {
         if plan.wants(database.name()) {
             runtime.block_on(over_http(&plan, database, &mut table))?;
         }
+    }
+    if plan.wants("console") {
+        runtime.block_on(console::measure(&plan, &mut table))?;
     }
     println!("\n{table}");
     Ok(())

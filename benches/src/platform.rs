@@ -105,11 +105,17 @@ impl Platform {
         Ok(self.child.as_ref().context("not started")?.id())
     }
 
+    /// The administrators' password.
+    pub fn password(&self) -> Result<String> {
+        let profile: Json = serde_json::from_str(&fs::read_to_string(self.dir.path().join("admin.json"))?)?;
+        Ok(profile["password"].as_str().context("no password")?.to_string())
+    }
+
     /// A token of the administrator.
     pub async fn token(&self) -> Result<String> {
-        let profile: Json = serde_json::from_str(&fs::read_to_string(self.dir.path().join("admin.json"))?)?;
+        let password = self.password()?;
         let body = serde_json::json!({"auth": {
-            "identity": {"methods": ["password"], "password": {"user": {"name": "sysadmin", "password": profile["password"], "domain": {"name": "Default"}}}},
+            "identity": {"methods": ["password"], "password": {"user": {"name": "sysadmin", "password": password, "domain": {"name": "Default"}}}},
             "scope": {"project": {"name": "system", "domain": {"name": "Default"}}}}});
         let (head, status, _) = self.send("", "POST", "/identity/v3/auth/tokens", Some(&body)).await?;
         let token = load::field(&head, b"x-subject-token").with_context(|| format!("no token, answer {status}"))?;

@@ -44,7 +44,7 @@ for (const [size, viewport] of Object.entries(SIZES))
       await page.goto(`${url}/login`)
       await page.locator('#user').waitFor()
       if (!only) await shoot('login')
-      await login(page, url, 'sysadmin', password)
+      await login(page, url, process.env.WOLKE_USER ?? 'admin', password)
       const id = Object.fromEntries(await Promise.all(['servers', 'networks', 'tasks', 'hosts', 'users', 'images'].map(async (p) => [p, await first(page, p)])))
       const places = {
         overview: '/', servers: '/servers', server: `/servers/${id.servers}`, 'server-disks': `/servers/${id.servers}/disks`, 'server-monitor': `/servers/${id.servers}/monitor`, 'server-events': `/servers/${id.servers}/events`, create: '/servers/new',

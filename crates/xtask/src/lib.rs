@@ -5,6 +5,7 @@
 //! a fresh machine.
 
 pub mod check;
+pub mod console;
 pub mod guest_image;
 pub mod repo;
 pub mod run;

@@ -40,7 +40,7 @@ enum Task {
         /// Only say what is missing; exit with 1 if anything is
         #[arg(long)]
         check: bool,
-        /// Only this group (repeatable): build, host, network, image, database, tests
+        /// Only this group (repeatable): build, console, host, network, image, database, tests
         #[arg(long = "group", value_name = "GROUP", value_parser = group)]
         groups: Vec<Group>,
     },
@@ -62,6 +62,8 @@ enum Task {
     Timings,
     /// Build the disk of the test guest and print where it is
     GuestImage,
+    /// Build the web console, which `wolke` takes in when it is built next
+    Console,
 }
 
 fn group(name: &str) -> Result<Group, String> {
@@ -94,6 +96,7 @@ fn run(task: Task) -> Result<bool> {
         }
         Task::Test { packages } => xtask::test::test(&packages),
         Task::Timings => xtask::timings::timings(),
+        Task::Console => Ok(xtask::console::build()? == xtask::console::Console::Built),
         Task::GuestImage => {
             println!("{}", xtask::guest_image::build()?.display());
             Ok(true)

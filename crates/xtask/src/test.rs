@@ -1,7 +1,7 @@
-//! The whole test run: machine set-up, guest image, tests, documentation tests, checks of the house. Its last line counts all of them.
+//! The whole test run: machine set-up, guest image, web console, tests, documentation tests, checks of the house. Its last line counts all of them.
 
 use crate::setup::{self, Group, Outcome};
-use crate::{check, guest_image, repo, run};
+use crate::{check, console, guest_image, repo, run};
 use anyhow::{Context, Result};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -34,6 +34,17 @@ pub fn test(packages: &[String]) -> Result<bool> {
         if let Err(error) = guest_image::build() {
             eprintln!("{error:#}");
             count.add(0, 1);
+        }
+    }
+    if packages.is_empty() || packages.iter().any(|p| p == "wolke") {
+        run::step("web console");
+        // Its own tests count as one. The test in a browser names what is missing when it cannot be made.
+        match console::build().and_then(|made| if made == console::Console::Built { console::test() } else { Ok(()) }) {
+            Ok(()) => count.add(1, 0),
+            Err(error) => {
+                eprintln!("{error:#}");
+                count.add(0, 1);
+            }
         }
     }
     tests(packages, &mut count)?;

@@ -3,6 +3,7 @@
 //! It works the platform through its own command line, as a user would. A second run finds what the first made.
 
 use crate::{
+    console::{self, Console},
     guest_image, repo, run,
     setup::{self, Group, Outcome},
 };
@@ -19,6 +20,8 @@ use std::{
 
 /// Name of the image, the key pair and the server.
 const DEMO: &str = "demo";
+/// Who logs in to the console at first, with the administrator's password.
+const CONSOLE_USER: &str = "admin";
 /// From start to an answer. It takes a second; a loaded machine takes its time.
 const READY: Duration = Duration::from_secs(120);
 /// Until the host agent has joined: it runs a machine to see whether acceleration works.
@@ -269,7 +272,11 @@ pub fn up(mut up: Up) -> Result<()> {
     let root = rustix::process::geteuid().is_root();
     let data = data_dir(up.data.clone())?;
     run::step("packages");
-    let groups: &[Group] = if up.no_host { &[Group::Build] } else { &[Group::Build, Group::Host, Group::Network, Group::Image] };
+    let groups: &[Group] = if up.no_host {
+        &[Group::Build, Group::Console]
+    } else {
+        &[Group::Build, Group::Console, Group::Host, Group::Network, Group::Image]
+    };
     let complete = setup::setup(groups, false)? != Outcome::Incomplete;
     if !complete && root {
         bail!("packages are missing; what to do stands above");
@@ -280,6 +287,8 @@ pub fn up(mut up: Up) -> Result<()> {
             "not root: the control plane only. Servers need a host: run `sudo wolke host` with a token of `wolke host-token create`."
         );
     }
+    run::step("the web console");
+    let pages = console::build()?;
     run::step("building (some minutes the first time)");
     if !run::shown(repo::cargo().args(["build", "-p", "wolke"]))? {
         bail!("the build failed; why stands above");
@@ -315,7 +324,7 @@ pub fn up(mut up: Up) -> Result<()> {
             Some((address, key))
         }
     };
-    report(&platform, demo.as_ref(), started.elapsed())?;
+    report(&platform, demo.as_ref(), pages, started.elapsed())?;
     match child {
         Some(mut child) if !up.detach => {
             println!("\nCtrl-C ends the control plane. Servers run on; `cargo xtask up` finds them again, `cargo xtask down` ends all.");
@@ -330,7 +339,7 @@ pub fn up(mut up: Up) -> Result<()> {
     Ok(())
 }
 
-fn report(platform: &Platform, demo: Option<&(String, PathBuf)>, took: Duration) -> Result<()> {
+fn report(platform: &Platform, demo: Option<&(String, PathBuf)>, pages: Console, took: Duration) -> Result<()> {
     let admin: Json = serde_json::from_str(&fs::read_to_string(platform.data.join("admin.json"))?)?;
     let text = |key: &str| admin[key].as_str().unwrap_or_default();
     let url = text("auth_url").trim_end_matches("/identity/v3");
@@ -341,12 +350,15 @@ fn report(platform: &Platform, demo: Option<&(String, PathBuf)>, took: Duration)
     if let Some((address, key)) = demo {
         println!("  server      {DEMO}, {address}");
         println!("  log in      ssh -i {} -o StrictHostKeyChecking=accept-new root@{address}", key.display());
-        println!("  console     {}{} server console {DEMO}", environment, platform.program.display());
+        println!("  serial      {}{} server console {DEMO}", environment, platform.program.display());
     }
-    println!("  platform    {url}");
-    println!("  user        {} (project {}, domain {})", text("user"), text("project"), text("domain"));
-    println!("  password    {}", text("password"));
     println!("  commands    {}{} --help", environment, platform.program.display());
+    println!("  API         {}, user {}, project {}", text("auth_url"), text("user"), text("project"));
+    match pages {
+        Console::Built => println!("  console     {url}  log in as {CONSOLE_USER}"),
+        Console::Without => println!("  console     {url}  without pages: npm was not there to make them"),
+    }
+    println!("  password    {}", text("password"));
     Ok(())
 }
 

@@ -17,6 +17,8 @@ export const link = ref<'live' | 'polling' | 'offline'>('polling')
 
 let source: EventSource | undefined
 let streamed = ''
+/** The position in every feed that has been heard; a stream of other resources goes on from there. */
+let position = ''
 let failures = 0
 let planned: ReturnType<typeof setTimeout> | undefined
 let pollTimer: ReturnType<typeof setInterval> | undefined
@@ -37,15 +39,21 @@ function connect() {
   source?.close()
   streamed = wanted
   if (!wanted) return
-  source = new EventSource(`/api/v1/live?resources=${encodeURIComponent(wanted)}`)
+  const since = position ? `&last_event_id=${encodeURIComponent(position)}` : ''
+  const mine = new EventSource(`/api/v1/live?resources=${encodeURIComponent(wanted)}${since}`)
+  source = mine
+  // Rows were asked for before the first stream began: what happened in between is asked for once.
+  let behind = !position
   source.onopen = () => {
-    // What happened while there was no stream is asked for once.
-    if (failures) tellAll()
+    if (failures || behind) tellAll()
+    behind = false
     failures = 0
     link.value = 'live'
     poll(false)
   }
   const heard = (e: MessageEvent) => {
+    if (source !== mine) return
+    position = e.lastEventId || position
     try {
       tell(JSON.parse(e.data))
     } catch {
@@ -54,7 +62,8 @@ function connect() {
   }
   source.onmessage = heard
   source.addEventListener('change', heard)
-  source.addEventListener('reset', tellAll)
+  source.addEventListener('position', (e) => (position = (e as MessageEvent).lastEventId || position))
+  source.addEventListener('reset', (e) => ((position = (e as MessageEvent).lastEventId || position), tellAll()))
   source.onerror = () => {
     failures++
     link.value = navigator.onLine ? 'polling' : 'offline'
@@ -92,6 +101,7 @@ export function silence() {
   source?.close()
   source = undefined
   streamed = ''
+  position = ''
   poll(false)
 }
 

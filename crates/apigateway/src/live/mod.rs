@@ -71,8 +71,9 @@ async fn open(gateway: Arc<Gateway>, request: Request) -> Reply {
     let (news, at, missed) = gateway.hub.listen(since.as_ref());
     let mut page =
         Page { gateway, session: session.id, token: session.token, ctx, wanted, news, at, first: VecDeque::new(), _place: place };
-    // Proxies hold back the first bytes of an answer until there are some.
-    page.first.push_back(Bytes::from(format!("retry: 2000\nid: {}\n: open\n\n", text(&page.at))));
+    // Proxies hold back the first bytes of an answer until there are some. An event, so that scripts learn the position too: a page that goes on to
+    // other resources goes on from there.
+    page.first.push_back(Bytes::from(format!("retry: 2000\nid: {}\nevent: position\ndata: {{}}\n\n", text(&page.at))));
     match missed {
         None => page.first.push_back(reset(&page.at)),
         Some(missed) => {

@@ -5,6 +5,8 @@
 pub enum Group {
     /// Compiling.
     Build,
+    /// Building the web console.
+    Console,
     /// A machine that runs guests.
     Host,
     /// Networks of guests.
@@ -18,11 +20,12 @@ pub enum Group {
 }
 
 impl Group {
-    pub const ALL: [Group; 6] = [Group::Build, Group::Host, Group::Network, Group::Image, Group::Database, Group::Tests];
+    pub const ALL: [Group; 7] = [Group::Build, Group::Console, Group::Host, Group::Network, Group::Image, Group::Database, Group::Tests];
 
     pub fn name(self) -> &'static str {
         match self {
             Group::Build => "build",
+            Group::Console => "console",
             Group::Host => "host",
             Group::Network => "network",
             Group::Image => "image",
@@ -52,13 +55,15 @@ const fn qemu(name: &'static str, why: &'static str) -> Package {
     Package { name, group: Group::Host, why, family: Some("qemu") }
 }
 
-use Group::{Build, Database, Host, Image, Network, Tests};
+use Group::{Build, Console, Database, Host, Image, Network, Tests};
 
 pub const PACKAGES: &[Package] = &[
     package(Build, "gcc", "linker, and C parts of crates (ring, SQLite)"),
     package(Build, "libc6-dev", "C library headers"),
     package(Build, "make", "builds the allocator"),
     package(Build, "git", "list of the files of the repository"),
+    package(Console, "nodejs", "makes the console; in tests an OpenID provider and the browser's remote control"),
+    package(Console, "npm", "installs what these need from their lock files"),
     qemu("qemu-system-x86", "runs guests"),
     qemu("qemu-utils", "qemu-img: converts and checks disks"),
     qemu("qemu-block-extra", "disks over NFS, HTTP, Ceph"),
@@ -94,9 +99,7 @@ pub const PACKAGES: &[Package] = &[
     package(Tests, "python3-pysaml2", "a real SAML identity provider"),
     package(Tests, "xmlsec1", "signs what it says; makes the corpus of the SAML judge"),
     package(Tests, "python3-venv", "OpenStack's command line, as a client of the identity service"),
-    package(Tests, "nodejs", "runs an OpenID provider and the browser's remote control"),
-    package(Tests, "npm", "installs both from their lock file"),
-    package(Tests, "chromium", "a browser, for logins at identity providers"),
+    package(Tests, "chromium", "a browser, for the console and for logins at identity providers"),
     package(Tests, "sshpass", "logs in with a password"),
     package(Tests, "genisoimage", "drives with guest metadata"),
     package(Tests, "iputils-ping", "reaches guests"),
