@@ -20,7 +20,7 @@ export default {
   host_id: 'Host',
   instance_type: 'Size',
   os_type: 'System',
-  os_name: 'System',
+  os_name: 'Distribution',
   os_arch: 'Architecture',
   hostname: 'Host name',
   hypervisor: 'Hypervisor',

@@ -20,7 +20,7 @@ export default {
   host_id: '宿主机',
   instance_type: '规格',
   os_type: '操作系统',
-  os_name: '操作系统',
+  os_name: '发行版',
   os_arch: '架构',
   hostname: '主机名',
   hypervisor: '虚拟化',

@@ -10,7 +10,7 @@ export const servers: Description = {
   plural: 'servers', singular: 'server', service: 'compute', scope: 'project', group: 'compute', icon: Server, bin: true,
   columns: [
     name, status,
-    { key: 'ips', width: 130, as: 'mono' },
+    { key: 'ips', width: 160, as: 'mono' },
     { key: 'vcpu_count', width: 70, sort: true },
     { key: 'vmem_size', width: 90, as: 'mib', sort: true },
     { key: 'disk', width: 90, as: 'mib' },
