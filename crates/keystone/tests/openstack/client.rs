@@ -4,31 +4,11 @@ use base::Json;
 use serde_json::json;
 use std::{
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
-
-/// The Python of the client's own environment; made when it is not there, or is of other versions.
-fn python() -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("openstack-client");
-    let (python, ready) = (dir.join("bin/python"), dir.join("requirements.txt"));
-    if std::fs::read_to_string(&ready).is_ok_and(|have| have == REQUIREMENTS) {
-        return python;
-    }
-    let run = |command: &mut Command, what: &str| {
-        let out = command.output().unwrap_or_else(|e| panic!("{what}: {e}"));
-        assert!(out.status.success(), "{what}: {}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    };
-    let _gone = std::fs::remove_dir_all(&dir);
-    run(Command::new("python3").args(["-m", "venv"]).arg(&dir), "python3 -m venv (Debian package python3-venv)");
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openstack/requirements.txt");
-    let pip = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "-r"];
-    run(Command::new(&python).args(pip).arg(list), "pip install of the OpenStack client");
-    std::fs::write(ready, REQUIREMENTS).expect("the directory can be written");
-    python
-}
 
 /// `openstack`, as one user or another.
 pub struct OpenStack {
@@ -49,7 +29,7 @@ impl OpenStack {
     /// `env`: the `OS_…` variables.
     pub fn start(env: &[(&str, &str)]) -> OpenStack {
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openstack/driver.py");
-        let mut command = Command::new(python());
+        let mut command = Command::new(crate::python::with("openstack-client", REQUIREMENTS));
         command.arg(driver).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", env!("CARGO_TARGET_TMPDIR"));
         command.env("COLUMNS", "400").env("LANG", "C.UTF-8").envs(env.iter().copied());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python starts");

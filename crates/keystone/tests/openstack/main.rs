@@ -4,6 +4,8 @@
 #[path = "../suite/kit.rs"]
 #[allow(dead_code, reason = "the kit is the suite's; not all of it is needed here")]
 mod kit;
+#[path = "../suite/python.rs"]
+mod python;
 
 mod client;
 mod commands;

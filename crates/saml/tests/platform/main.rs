@@ -53,6 +53,11 @@ async fn logins_through_a_real_provider() {
     kit::on_sqlite(story()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pg_logins_through_a_real_provider() {
+    kit::on_postgres(story()).await;
+}
+
 async fn story() {
     let mut idp = Idp::start();
     let cloud = cloud(env!("CARGO_BIN_EXE_wolke-saml")).await;

@@ -98,7 +98,7 @@ pub const PACKAGES: &[Package] = &[
     package(Tests, "nginx-light", "the front of the web console"),
     package(Tests, "python3-pysaml2", "a real SAML identity provider"),
     package(Tests, "xmlsec1", "signs what it says; makes the corpus of the SAML judge"),
-    package(Tests, "python3-venv", "OpenStack's command line, as a client of the identity service"),
+    package(Tests, "python3-venv", "OpenStack's command line, as a client of the identity service, and a CAS server, as its provider"),
     package(Tests, "chromium", "a browser, for the console and for logins at identity providers"),
     package(Tests, "sshpass", "logs in with a password"),
     package(Tests, "genisoimage", "drives with guest metadata"),
