@@ -1,7 +1,7 @@
 //! The access explainer: whether somebody may do something and why, and who may. It asks the same gate that decides requests, so that it cannot
 //! say anything else than happens; the reasons are read from the same ties.
 
-use crate::{grants, rules::Tie, state::State};
+use crate::{grants, provider, rules::Tie, state::State};
 use api_identity::{
     AccessAnswer, AccessHolder, AccessReason, AccessTarget, Assignment, GROUP_DOMAIN, GROUP_PROJECT, Group, Named, USER_DOMAIN,
     USER_PROJECT, User,
@@ -191,7 +191,8 @@ fn why(answer: &AccessAnswer) -> Vec<String> {
     out
 }
 
-/// How a caller came by each of its roles: `user alice → group devs → role project_owner in demo`.
+/// How a caller came by each of its roles: `user alice → group devs → role project_owner in demo`. Of a group that an identity provider keeps
+/// it is said which: that is where membership changes.
 async fn paths(state: &State, caller: &Caller) -> Result<HashMap<String, String>> {
     let target = if caller.project_id.is_empty() { &caller.project_domain_id } else { &caller.project_id };
     let place = if caller.project_id.is_empty() { &caller.project_domain } else { &caller.project };
@@ -200,14 +201,17 @@ async fn paths(state: &State, caller: &Caller) -> Result<HashMap<String, String>
     }
     let mut db = state.db.read();
     let held = grants::of_user(&mut db, &caller.user_id, Some(target)).await?;
-    let groups = names(state, Group::facts(), held.iter().map(|a| a.actor_id.as_str()).collect()).await?;
+    let actors: BTreeSet<&str> = held.iter().map(|a| a.actor_id.as_str()).collect();
+    let groups = names(state, Group::facts(), actors.clone()).await?;
+    let homes = provider::login::names_of_groups(state, actors).await?;
     let mut out: HashMap<String, String> = HashMap::new();
     for a in held {
         let role = state.directory.role_name(&a.role_id);
         let through = if a.actor_id == caller.user_id {
             String::new()
         } else {
-            format!(" → group {}", groups.get(&a.actor_id).map_or(a.actor_id.as_str(), String::as_str))
+            let home = homes.get(&a.actor_id).map(|name| format!(" (of the identity provider {name})")).unwrap_or_default();
+            format!(" → group {}{home}", groups.get(&a.actor_id).map_or(a.actor_id.as_str(), String::as_str))
         };
         let path = format!("user {}{through} → role {role} in {place}", caller.user);
         // The direct way explains more than one through a group.

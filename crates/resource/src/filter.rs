@@ -25,7 +25,8 @@ pub fn asked_for(kind: &Kind, params: &Params, scope: Scope) -> Cond {
 /// Everything the facts alone can say about which rows a list has.
 pub(crate) fn from_params(kind: &Kind, params: &Params, scope: Scope) -> Cond {
     let mut all = Cond::True;
-    for field in kind.facts.fields.iter().filter(|f| usable(f, scope)) {
+    // How far the list reaches is no column's business, though one may be named so; `filter=scope.in(…)` asks for that.
+    for field in kind.facts.fields.iter().filter(|f| usable(f, scope) && f.name != "scope") {
         let plain = field.flags.has(Flags::FILTER) || matches!(field.name, "id" | "name" | "status" | "external_id" | "os_arch");
         if plain {
             let mut values = params.all(field.name);

@@ -78,7 +78,8 @@ fn describe(kind: &Kind, prefix: &str, paths: &mut serde_json::Map<String, Json>
         .iter()
         .map(|n| json!({"name": n, "in": "query", "schema": {"type": "string"}}))
         .collect();
-    for field in facts.fields.iter().filter(|f| f.flags.has(Flags::FILTER) || f.refers.is_some()) {
+    let said = |f: &&base::Field| f.name != "scope" && (f.flags.has(Flags::FILTER) || f.refers.is_some());
+    for field in facts.fields.iter().filter(said) {
         filters.push(json!({"name": field.name, "in": "query", "description": field.doc, "schema": schema_of(field.kind)}));
     }
     let page = json!({"type": "object", "properties": {facts.plural: {"type": "array", "items": reference}, "total": {"type": "integer"}, "limit": {"type": "integer"}, "offset": {"type": "integer"}}});

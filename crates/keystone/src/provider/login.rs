@@ -49,6 +49,19 @@ pub async fn homes(mut db: &Db, ids: &[String]) -> Result<HashMap<String, Vec<Js
     Ok(out)
 }
 
+/// Names of the providers that groups come from, by group; for groups of the platform's own nothing.
+pub async fn names_of_groups(state: &State, ids: BTreeSet<&str>) -> Result<HashMap<String, String>> {
+    let mut db = state.db.read();
+    let links = db.list::<IdentityLink>(Cond::is_in("object_id", ids).and(Cond::eq("entity", super::GROUP))).await?;
+    if links.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let wanted = Cond::is_in("id", links.iter().map(|l| l.identity_provider_id.as_str()).collect::<BTreeSet<_>>());
+    let providers = db.find(IdentityProvider::facts(), wanted.and(Cond::eq("deleted", false))).await?;
+    let name = |id: &str| providers.iter().find(|p| p.id() == id).map(|p| p.name().to_string());
+    Ok(links.into_iter().filter_map(|l| Some((l.object_id, name(&l.identity_provider_id)?))).collect())
+}
+
 /// The configuration of a row, secrets opened.
 pub fn config_of(state: &State, provider: &Row) -> Result<Config> {
     Config::read(provider.text("template"), &stored(state, provider)?)

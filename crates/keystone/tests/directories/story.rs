@@ -70,6 +70,13 @@ pub async fn a_directory_is_brought_over() {
     assert_ne!(login(&cloud, "eve", "eve@Pass1", Some("web")).await.status, 200);
     login(&cloud, "eve", "eve@Pass1", None).await.ok();
 
+    // Whoever asks why she may finds the directory in the answer.
+    let question = json!({"user": ann_id, "project": "web", "permission": "identity/projects/get", "on": "web"});
+    let told = cloud.post(&admin, "/v3/access/can", question).await.ok()["access"].take();
+    let paths: Vec<&str> = told["reasons"].as_array().expect("reasons").iter().filter_map(|r| r["path"].as_str()).collect();
+    let path = "user ann → group devs (of the identity provider corp) → role project_viewer in web";
+    assert!(told["allowed"] == true && paths.contains(&path), "{told}");
+
     // Nothing has changed: nothing is written.
     let before = marks(&cloud).await;
     let second = sync(&cloud, &admin, &id).await;

@@ -39,7 +39,7 @@ macro_rules! all {
             login { what_a_token_answer_holds who_cannot_log_in too_many_wrong_passwords_lock unscoped_first_then_a_project scopes_of_openstack_and_domains verifying_and_revoking what_voids_tokens tokens_run_out_and_keys_change access_keys }
             resources { domains projects users password_history_and_age roles_and_policies services_endpoints_regions configuration_of_services credentials }
             grants { by_path by_action_and_by_context at_most_so_many_roles role_assignments }
-            permissions { guests an_administrator_of_a_domain_stays_in_it nobody_hands_out_more_than_he_holds members_of_a_project users_about_themselves a_policy_works_from_the_next_request_on }
+            permissions { guests an_administrator_of_a_domain_stays_in_it nobody_hands_out_more_than_he_holds members_of_a_project users_about_themselves a_policy_works_from_the_next_request_on the_widest_list_is_the_widest }
             replay { command_line_client a_service_that_checks_a_token web_login }
             replicas { a_change_reaches_the_other_replica a_service_in_another_process }
         }

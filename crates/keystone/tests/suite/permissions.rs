@@ -215,3 +215,37 @@ pub async fn a_policy_works_from_the_next_request_on() {
     assert_eq!(told["names"], json!({"project": ["project-dashboard", "project-viewer"]}));
     assert_eq!(cloud.post(&viewer, "/v3/auth/policies", asked).await.refusal(), (403, "ForbiddenError"));
 }
+
+/// The widest list a caller may have is never narrower than the one he gets without asking for it.
+pub async fn the_widest_list_is_the_widest() {
+    let town = town().await;
+    let kinds = ["domains", "projects", "users", "groups", "roles", "policies", "services", "endpoints", "regions", "credentials"];
+    let callers = [
+        ("admin", town.admin.clone()),
+        ("boss", town.boss.clone()),
+        ("owner", town.login("owner", "hq").await),
+        ("viewer", town.login("viewer", "hq").await),
+    ];
+    let list = async |token: &str, kind: &str, query: &str| {
+        let answer = town.cloud.get(token, &format!("/v3/{kind}?limit=0&{query}")).await;
+        let ids =
+            answer.body[kind].as_array().map(|all| all.iter().map(|r| r["id"].to_string()).collect::<std::collections::BTreeSet<_>>());
+        (answer.status, ids.unwrap_or_default())
+    };
+    for (who, token) in &callers {
+        for kind in kinds {
+            let (status, usual) = list(token, kind, "").await;
+            let (max, widest) = list(token, kind, "scope=max").await;
+            assert_eq!(max, status, "{who} {kind}");
+            assert!(widest.is_superset(&usual), "{who} {kind}: {} of {}", widest.len(), usual.len());
+            // Asking for each scope by its name gets no more.
+            for scope in ["user", "project", "domain", "system"] {
+                let (status, named) = list(token, kind, &format!("scope={scope}")).await;
+                assert!(status == 403 || named.is_subset(&widest), "{who} {kind} {scope}: {} of {}", named.len(), widest.len());
+            }
+        }
+    }
+    let (_, all) = list(&town.admin, "policies", "scope=max").await;
+    assert_eq!(all, list(&town.admin, "policies", "scope=system").await.1);
+    assert!(all.len() > 30, "{}", all.len());
+}
