@@ -14,6 +14,7 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -135,6 +136,7 @@ struct Talk {
     child: Child,
     input: Option<ChildStdin>,
     heard: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Talk {
@@ -142,13 +144,13 @@ impl Talk {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let (mut out, heard) = (child.stdout.take().expect("a pipe"), Arc::new(Mutex::new(String::new())));
         let (input, into) = (child.stdin.take(), heard.clone());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut piece = [0u8; 4096];
             while let Ok(n @ 1..) = out.read(&mut piece) {
                 into.lock().expect("no panic in between").push_str(&String::from_utf8_lossy(&piece[..n]));
             }
         });
-        Talk { child, input, heard }
+        Talk { child, input, heard, reader: Some(reader) }
     }
 
     fn text(&self) -> String {
@@ -164,6 +166,21 @@ impl Talk {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.text()
+    }
+
+    /// Waits for the whole rest of a line after some words.
+    #[track_caller]
+    fn rest_of(&self, words: &str) -> String {
+        let started = Instant::now();
+        loop {
+            if let Some((_, rest)) = self.text().split_once(words)
+                && let Some((rest, _)) = rest.split_once('\n')
+            {
+                return rest.trim().to_string();
+            }
+            assert!(started.elapsed() < PATIENCE, "{words:?} does not come: {}", self.text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Waits for a question and answers it.
@@ -189,16 +206,7 @@ impl Talk {
             std::thread::sleep(Duration::from_millis(10));
         };
         self.input.take();
-        // The pipe is read to its end within moments of the process's.
-        let mut last = self.text();
-        for _ in 0..20 {
-            std::thread::sleep(Duration::from_millis(10));
-            let now = self.text();
-            if now == last && !now.is_empty() {
-                break;
-            }
-            last = now;
-        }
+        self.reader.take().into_iter().for_each(|r| r.join().expect("it reads to the end"));
         home.heard(&self.text());
         (status.success(), self.text())
     }
@@ -411,13 +419,12 @@ async fn platform_logins_by_browser() {
     // A machine without a browser: somebody types the code in elsewhere. Another one is denied.
     let line = |more: &str| format!("login --auth-url {url} {more}");
     let (approved, denied) = (home.begin(&line("--device --profile far")), home.begin(&line("--device --profile never")));
-    let code = |talk: &Talk| between(&talk.expect("user_code="), "type in ", "\n").trim().to_string();
     let mut browser = Browser::of(&home);
-    let typed = browser.open(&format!("/identity/v3/auth/door/device?user_code={}", code(&approved).to_lowercase())).await;
+    let typed = browser.open(&format!("/identity/v3/auth/door/device?user_code={}", approved.rest_of("type in ").to_lowercase())).await;
     assert!(typed.text.contains("name=\"password\""), "{}", typed.text);
-    let page = browser.decide(&between(&approved.text(), "or open ", "\n"), "", "allow").await;
+    let page = browser.decide(&approved.rest_of("or open "), "", "allow").await;
     assert!(page.text.contains("The command line is logged in"), "{}", page.text);
-    let page = Browser::of(&home).decide(&between(&denied.text(), "or open ", "\n"), "", "deny").await;
+    let page = Browser::of(&home).decide(&denied.rest_of("or open "), "", "deny").await;
     assert!(page.text.contains("Nobody was let in"), "{}", page.text);
     let (fine, said) = approved.end(&home);
     assert!(fine && said.contains("logged in as alice in project demo; profile far"), "{said}");
@@ -431,7 +438,7 @@ async fn platform_logins_by_browser() {
 
     // A browser of this machine, which brings the answer to a port of it.
     let talk = home.begin(&line("--sso --no-browser --profile near"));
-    let page = between(&talk.expect("code_challenge_method=S256\n"), "\n  ", "\n");
+    let page = talk.rest_of("--device)\n  ");
     let mut browser = Browser::of(&home);
     let wrong = browser.open(&page).await;
     let wrong = browser.submit(&wrong, &[("user", "alice"), ("domain", "Default"), ("password", "Wrong@Alice1")]).await;
@@ -444,7 +451,7 @@ async fn platform_logins_by_browser() {
     assert!(fine && said.contains("logged in as alice in project demo; profile near"), "{said}");
     assert_eq!(home.json(&[], "whoami --profile near")["user"], "alice");
     let talk = home.begin(&line("--sso --no-browser --profile never"));
-    let page = between(&talk.expect("code_challenge_method=S256\n"), "\n  ", "\n");
+    let page = talk.rest_of("--device)\n  ");
     let back = browser.decide_again(&page, "deny").await;
     browser.ask(Method::GET, &back.location, None).await;
     let (fine, said) = talk.end(&home);

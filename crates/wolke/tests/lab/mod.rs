@@ -185,7 +185,21 @@ impl Platform {
         let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_wolke")), "cli.log");
         command.env("WOLKE_PROFILE", self.data().join("admin.json"));
         command.args(["image", "create", name, "--format", format, "--file"]).arg(file);
-        assert!(command.status().expect("wolke runs").success(), "{}", self.log("cli.log"));
+        let mut child = command.spawn().expect("wolke runs");
+        let started = Instant::now();
+        // One that hangs is a fault to be seen, not the end of a run.
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                break status;
+            }
+            if started.elapsed() > PATIENCE {
+                let _gone = child.kill();
+                let _gone = child.wait();
+                panic!("the upload of {name} hangs: {}\n{}", self.log("cli.log"), self.log("up.log"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert!(status.success(), "{}", self.log("cli.log"));
     }
 
     /// The end of a log.
