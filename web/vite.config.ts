@@ -9,7 +9,7 @@ export default defineConfig({
   plugins: [vue(), shipped()],
   resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
   // The console asks for nothing that the page's Content-Security-Policy would have to be loosened for: no inlined assets, no eval.
-  define: { __INTLIFY_JIT_COMPILATION__: true, __INTLIFY_DROP_MESSAGE_COMPILER__: false, __VUE_I18N_LEGACY_API__: false, __VUE_OPTIONS_API__: true },
+  define: { __INTLIFY_JIT_COMPILATION__: true, __INTLIFY_DROP_MESSAGE_COMPILER__: false, __VUE_I18N_LEGACY_API__: false, __VUE_OPTIONS_API__: true, __VUE_PROD_DEVTOOLS__: false, __INTLIFY_PROD_DEVTOOLS__: false },
   build: { manifest: true, target: 'es2022', assetsInlineLimit: 0, sourcemap: false, modulePreload: { polyfill: false } },
   server: { proxy: { '/api': { target: gateway, ws: true } } },
   test: { include: ['test/**/*.test.ts'], environment: 'node' },

@@ -361,7 +361,7 @@ async function all() {
     await hear('assword:')
     await page.keyboard.type(`${GUEST}\n`)
     await hear('#')
-    await page.keyboard.type('echo "the answer is $((6 * 7))"\n')
+    await page.keyboard.type('clear; echo "the answer is $((6 * 7))"\n')
     await hear('the answer is 42')
   })
   await step('typed on the screen', async () => {
@@ -390,6 +390,7 @@ async function all() {
   await step('delete it, after reading what goes with it', async () => {
     await pickAction('delete')
     await page.locator('[role=dialog] .note.warn').waitFor()
+    await page.evaluate(() => Promise.all(document.getAnimations().map((a) => a.finished)))
     await page.screenshot({ path: join(out, 'blast-radius.png') })
     await confirm()
     await page.locator('.note.warn').first().waitFor()

@@ -1,11 +1,10 @@
+// The first to run: asks for the words while the application is still on its way.
 import './style/tokens.css'
 import './style/base.css'
 import './style/controls.css'
 import './style/layout.css'
-import { createApp } from 'vue'
-import App from './App.vue'
-import { i18n, ready } from './i18n'
-import { router } from './router'
+import { wordsOf } from './i18n/words'
+import { prefs } from './prefs'
 
-await ready
-createApp(App).use(i18n).use(router).mount('#app')
+void wordsOf(prefs.lang)
+void import('./app')

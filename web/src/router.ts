@@ -35,6 +35,11 @@ router.beforeEach(async (to) => {
   const back = { path: '/login', query: to.fullPath === '/' ? {} : { to: to.fullPath } }
   if (secondFactor() !== 'none') return back
   if (!session.user) {
+    // The page comes while the session is looked at.
+    for (const record of to.matched) {
+      const page = record.components?.default
+      if (typeof page === 'function') void (page as () => Promise<unknown>)().catch(() => undefined)
+    }
     try {
       await load()
     } catch {

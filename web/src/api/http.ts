@@ -29,6 +29,19 @@ const expired = new Set<() => void>()
 /** Calls back when the session has ended. */
 export const onExpired = (call: () => void) => expired.add(call)
 
+let renewals = 0
+let renewed = 0
+/** Does what gives the browser another session. What was asked with the one before it may be refused meanwhile, and no session has ended by that. */
+export async function renewing<T>(work: () => Promise<T>): Promise<T> {
+  renewals++
+  try {
+    return await work()
+  } finally {
+    renewals--
+    renewed++
+  }
+}
+
 let language = 'en'
 export const speak = (lang: string) => (language = lang)
 export const headers = (): Record<string, string> => ({ 'x-yunion-lang': language === 'zh-CN' ? 'zh_CN' : 'en_US' })
@@ -51,6 +64,7 @@ export async function call<T = any>(method: string, path: string, body?: unknown
     init.body = JSON.stringify(body)
     init.headers = { ...headers(), 'content-type': 'application/json' }
   }
+  const [before, alone] = [renewed, !renewals]
   let answer: Response
   try {
     answer = await fetch(`/api${path}`, init)
@@ -61,7 +75,7 @@ export async function call<T = any>(method: string, path: string, body?: unknown
   const text = await answer.text()
   if (answer.ok) return (text && /json/.test(answer.headers.get('content-type') ?? '') ? JSON.parse(text) : text) as T
   const error = errorOf(answer.status, text)
-  if (answer.status === 401 && !path.startsWith('/v1/auth/login')) for (const tell of expired) tell()
+  if (answer.status === 401 && !path.startsWith('/v1/auth/login') && alone && !renewals && before === renewed) for (const tell of expired) tell()
   throw error
 }
 

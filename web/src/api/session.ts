@@ -1,6 +1,6 @@
 // Who is logged in, in which view, and what they may do. The token itself never reaches this page.
 import { computed, reactive } from 'vue'
-import { get, post } from './http'
+import { get, post, renewing } from './http'
 
 export type Scope = 'project' | 'domain' | 'system'
 export interface Project {
@@ -68,7 +68,7 @@ export function needs(service: string, key: string, scope: Scope) {
 }
 
 export async function load() {
-  const answer = await get<{ data: User }>('/v1/auth/user')
+  const [answer, rights] = await Promise.all([get<{ data: User }>('/v1/auth/user'), post<Record<string, string[]>>('/v1/auth/permissions', asked)])
   const user = answer.data ?? (answer as unknown as User)
   user.projects ??= []
   session.user = user
@@ -76,12 +76,11 @@ export async function load() {
   const mine = user.projects.find((p) => p.id === user.projectId)
   const fits = (s: Scope) => (s === 'system' ? mine?.system_capable : s === 'domain' ? mine?.domain_capable : true)
   session.scope = (['system', 'domain', 'project'] as Scope[]).find((s) => (scope ? s === scope : true) && fits(s)) ?? 'project'
-  const rights = await post<Record<string, string[]>>('/v1/auth/permissions', asked)
   session.rights = Object.fromEntries(Object.entries(rights).map(([key, tail]) => [key, tail[tail.length - 1] === 'allow']))
 }
 
 export const login = (username: string, password: string, domain: string) => post('/v1/auth/login', { username, password, domain: domain || undefined })
-export const switchTo = (tenantId: string, scope: Scope) => post('/v1/auth/login', { tenantId, scope })
+export const switchTo = (tenantId: string, scope: Scope) => renewing(() => post('/v1/auth/login', { tenantId, scope }))
 export async function logout() {
   await post('/v1/auth/logout').catch(() => undefined)
   session.user = null

@@ -2,15 +2,15 @@
 import { createI18n } from 'vue-i18n'
 import { speak } from '@/api/http'
 import { prefs } from '@/prefs'
+import { wordsOf, type Lang } from './words'
 
-export type Lang = 'en' | 'zh-CN'
-const loaders = { en: () => import('./en'), 'zh-CN': () => import('./zh') }
+export type { Lang }
 export const i18n = createI18n({ legacy: false, locale: prefs.lang, fallbackLocale: false, missingWarn: import.meta.env.DEV, messages: {} as Record<string, any> })
 const loaded = new Set<Lang>()
 
 export async function setLanguage(lang: Lang) {
   if (!loaded.has(lang)) {
-    i18n.global.setLocaleMessage(lang, (await loaders[lang]()).default)
+    i18n.global.setLocaleMessage(lang, (await wordsOf(lang)).default)
     loaded.add(lang)
   }
   ;(i18n.global.locale as unknown as { value: string }).value = lang
