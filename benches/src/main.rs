@@ -6,6 +6,7 @@
 mod console;
 mod fill;
 mod floor;
+mod live;
 mod load;
 mod make;
 mod memory;
@@ -17,7 +18,7 @@ use platform::{Database, Platform};
 use std::{path::PathBuf, time::Duration};
 use table::Table;
 
-const USAGE: &str = "benches [--servers 100000] [--hosts 1000] [--seconds 5] [--only sqlite,postgres,memory,console] [--wolke FILE]";
+const USAGE: &str = "benches [--servers 100000] [--hosts 1000] [--seconds 5] [--only sqlite,postgres,memory,console,live] [--wolke FILE]";
 
 /// What is measured, and how long.
 #[derive(Clone, Debug)]
@@ -81,6 +82,9 @@ fn main() -> Result<()> {
     }
     if plan.wants("console") {
         runtime.block_on(console::measure(&plan, &mut table))?;
+    }
+    if plan.wants("live") {
+        runtime.block_on(async { live::measure(&mut Platform::new(&plan, Database::Sqlite).await?, &mut table).await })?;
     }
     println!("\n{table}");
     Ok(())

@@ -84,6 +84,8 @@ pub struct Parts {
     /// Seals tokens in the database.
     pub seal: Seal,
     pub options: Options,
+    /// The same that the services of this process keep to.
+    pub licence: Arc<licence::Licence>,
     /// What browsers are told, without a slash at the end.
     pub url: String,
     /// Where this process itself is reached from this machine: endpoints under `url` are asked there, not through whatever stands before it.
@@ -98,7 +100,7 @@ pub struct Gateway {
     pub(crate) hub: live::Hub,
     /// Streams of live changes that are open.
     pub(crate) streams: Arc<AtomicUsize>,
-    pub(crate) licence: licence::Licence,
+    pub(crate) licence: Arc<licence::Licence>,
     /// The configured logo as a data URL.
     pub(crate) logo: String,
     pub(crate) options: Options,
@@ -117,7 +119,8 @@ const SWEEP: Duration = Duration::from_secs(600);
 
 impl Gateway {
     pub async fn build(parts: Parts) -> Result<Arc<Gateway>> {
-        let Parts { db, clock, gate, verifier, identity, identity_url, client, streaming, seal, options, url, near, draining } = parts;
+        let Parts { db, clock, gate, verifier, identity, identity_url, client, streaming, seal, options, licence, url, near, draining } =
+            parts;
         db.migrate(&MIGRATIONS).await?;
         Ok(Arc::new(Gateway {
             sessions: Sessions::new(db.clone(), seal, clock.clone(), options.session_idle_seconds, options.sessions_per_user),
@@ -126,7 +129,7 @@ impl Gateway {
             draining,
             hub: live::Hub::default(),
             streams: Arc::default(),
-            licence: licence::Licence::new(db.clone(), &options.licence_signers)?,
+            licence,
             logo: settings::data_url(&options.logo)?,
             options,
             url,
@@ -135,6 +138,11 @@ impl Gateway {
             gate,
             verifier,
         }))
+    }
+
+    /// Streams of live changes that are open.
+    pub fn streams(&self) -> usize {
+        self.streams.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Starts what runs beside the requests.

@@ -72,8 +72,12 @@ impl Glance {
         let files = Files::open(&options.dir, Bounds { image: options.max_image, reserve: options.reserve })?;
         let kinds = vec![image::kind(&options), copies::kind()];
         let clock = db.clock().clone();
-        let settings =
-            resource::Options { recycle: options.recycle, version: telemetry::version().to_string(), ..resource::Options::default() };
+        let settings = resource::Options {
+            recycle: options.recycle,
+            version: telemetry::version().to_string(),
+            allowance: options.allowance.clone(),
+            ..resource::Options::default()
+        };
         let engine = Engine::new(api_image::SERVICE, db, clock, gate.clone(), owners, kinds, settings);
         let streams = Arc::new(Semaphore::new(options.streams));
         Ok(Arc::new(Glance {

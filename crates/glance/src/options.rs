@@ -8,6 +8,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct Options {
+    /// What the installation may have.
+    #[serde(skip)]
+    pub allowance: Option<std::sync::Arc<dyn resource::Allowance>>,
     /// Directory of the image files, this service's alone; empty: `images` in the data directory.
     pub dir: PathBuf,
     /// Formats that every disk image is also offered in.
@@ -62,6 +65,7 @@ impl Options {
     /// The defaults for a directory.
     pub fn new(dir: impl Into<PathBuf>) -> Options {
         Options {
+            allowance: None,
             dir: dir.into(),
             target_formats: vec![Format::Qcow2],
             max_image: 16 << 40,

@@ -105,8 +105,9 @@ impl Region {
         kinds.extend(region_network::kinds(&dns));
         kinds.extend(region_compute::kinds(&env));
         kinds.extend(jobs::kinds());
+        let allowance = options.allowance.clone();
         let engine = Arc::new(Engine::new("compute", db.clone(), clock.clone(), gate.clone(), owners, kinds, options));
-        let agents = Arc::new(Agents::new(db.clone(), clock, env.clone()));
+        let agents = Arc::new(Agents::new(db.clone(), clock, env.clone()).allowing(allowance));
         let tasks = Arc::new(region_compute::tasks().options(task::Options { node, ..task::Options::default() }).build(&db, env));
         Ok(Arc::new(Region { engine, agents, scheduler, gate, images, tasks, consoles: consoles::Consoles::default(), own_url }))
     }

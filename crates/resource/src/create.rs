@@ -1,6 +1,6 @@
 //! Making rows: one, or as many as `count` says, all or none.
 
-use crate::{Answer, Kind, Map, Owner, access::breadth, body, engine::Op, event, names, owner, show, tags, view};
+use crate::{Answer, Kind, Map, Owner, access::breadth, allowance, body, engine::Op, event, names, owner, show, tags, view};
 use base::{Error, Flags, Json, Kind as Cell, Level, Result, Row, Scope, Value, err, new_id};
 use store::{Change, ChangeOp, Cond, Tx, work};
 
@@ -194,7 +194,8 @@ async fn insert(op: &Op<'_>, map: &Map, row: Row, wish: Option<names::Wish>, cou
         Some(Json::Object(meta)) => tags::parse(meta, "")?,
         _ => Vec::new(),
     };
-    let (row, wish, pairs) = (&row, &wish, &pairs);
+    let bounds = op.engine.allowed().await?;
+    let (row, wish, pairs, bounds) = (&row, &wish, &pairs, &bounds);
     op.engine
         .db
         .tx(|tx| {
@@ -223,6 +224,7 @@ async fn insert(op: &Op<'_>, map: &Map, row: Row, wish: Option<names::Wish>, cou
                     tx.emit(change(&row, ChangeOp::Create)).await?;
                     rows.push(row);
                 }
+                allowance::within(tx, row.facts.table, bounds).await?;
                 Ok(rows)
             })
         })
@@ -267,8 +269,25 @@ pub(crate) fn change(row: &Row, op: ChangeOp) -> Change {
         version: row.int("update_version"),
         domain_id: row.text("domain_id").to_string(),
         project_id: project.to_string(),
-        data: Json::Null,
+        data: others(row),
     }
+}
+
+/// Who may see the row besides those its domain and project tell: what spares followers a question about it.
+fn others(row: &Row) -> Json {
+    let mut data = Map::new();
+    if row.facts.level == Level::User && row.facts.has("owner_id") {
+        data.insert("owner_id".into(), row.text("owner_id").into());
+    }
+    if row.facts.has("is_public") && row.flag("is_public") {
+        data.insert("public_scope".into(), row.text("public_scope").into());
+        for key in ["shared_project_ids", "shared_domain_ids"] {
+            if let Value::Json(ids @ Json::Array(_)) = row.get(key) {
+                data.insert(key.into(), ids.clone());
+            }
+        }
+    }
+    if data.is_empty() { Json::Null } else { Json::Object(data) }
 }
 
 /// The feed's line about a row that changed.

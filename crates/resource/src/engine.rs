@@ -1,6 +1,6 @@
 //! The engine of one service: its kinds, its database, and who decides.
 
-use crate::{Answer, Gate, Kind, Owners, Params, event, list};
+use crate::{Allowance, Answer, Bound, Gate, Kind, Owners, Params, event, list};
 use base::{Clock, Ctx, Facts, Level, Result, Row, err};
 use std::{collections::HashMap, sync::Arc};
 use store::{Cond, Db, Read};
@@ -14,11 +14,13 @@ pub struct Options {
     pub recycle: bool,
     /// Version string for messages that name it.
     pub version: String,
+    /// What the installation may have; any number of anything without.
+    pub allowance: Option<Arc<dyn Allowance>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { page_max: 2048, recycle: true, version: String::new() }
+        Options { page_max: 2048, recycle: true, version: String::new(), allowance: None }
     }
 }
 
@@ -45,6 +47,17 @@ pub struct Op<'a> {
 }
 
 impl Engine {
+    /// Bounds of what may be made, asked before the transaction that makes it.
+    ///
+    /// # Errors
+    /// `RequireLicense` when nothing new may be made.
+    pub async fn allowed(&self) -> Result<Vec<Bound>> {
+        match &self.options.allowance {
+            Some(allowance) => allowance.in_force().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     pub fn new(
         service: &'static str,
         db: Db,

@@ -11,6 +11,7 @@
 //! queries; nothing is written outside the one transaction.
 
 mod access;
+mod allowance;
 mod body;
 mod counts;
 mod create;
@@ -37,6 +38,7 @@ mod update;
 mod view;
 
 pub use access::{Ask, Conditional, Gate, TagSet, breadth, demand, denied};
+pub use allowance::{Allowance, Bound, within};
 pub use body::{Map, flag, int, required, text, text_list};
 pub use create::changed;
 pub use dispatch::{Answer, Method};

@@ -90,8 +90,10 @@ pub async fn build(
 ) -> Result<Arc<Gateway>> {
     let usual = ClientOptions { trust, ..ClientOptions::default() };
     let patient = ClientOptions { deadline: apigateway::LONGEST, stall: apigateway::LONGEST, retries: 0, ..usual.clone() };
+    let (db, licence) = frame.licence().await?.clone();
     let parts = Parts {
-        db: frame.database("gateway").await?,
+        db,
+        licence,
         clock: frame.clock.clone(),
         gate,
         verifier,

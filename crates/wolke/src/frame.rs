@@ -1,8 +1,9 @@
 //! What every server process of the platform is put together from: its directory, databases, address, and the way to its end.
 
-use crate::{data::Data, front::Front, settings::Settings};
+use crate::{allowance::Licensed, data::Data, front::Front, settings::Settings};
 use anyhow::Result;
 use api_identity::Secret;
+use apigateway::licence::Licence;
 use auth::{Guard, Verifier};
 use base::{Caller, Clock};
 use glance::Glance;
@@ -11,6 +12,7 @@ use resource::{Gate, Owners};
 use service::Process;
 use std::{sync::Arc, time::Duration};
 use store::Db;
+use tokio::sync::OnceCell;
 
 /// From the headers of a request to its caller.
 pub type Identify = Arc<dyn Fn(&HeaderMap) -> Arc<Caller> + Send + Sync>;
@@ -30,6 +32,8 @@ pub struct Frame {
     pub process: Process,
     pub clock: Clock,
     metrics: telemetry::Metrics,
+    /// Of the gateway: its database, and the licence that lies there.
+    licence: OnceCell<(Db, Arc<Licence>)>,
 }
 
 impl Frame {
@@ -38,7 +42,7 @@ impl Frame {
         let data = Data::open(&settings.data)?;
         let front = Front::new(&settings, &data, port)?;
         let metrics = telemetry::Metrics::default();
-        Ok(Frame { settings, data, front, process: Process::new(&metrics, GRACE), clock: Clock::real(), metrics })
+        Ok(Frame { settings, data, front, process: Process::new(&metrics, GRACE), clock: Clock::real(), metrics, licence: OnceCell::new() })
     }
 
     /// The database of a service.
@@ -47,6 +51,21 @@ impl Frame {
             "" => Db::open(&format!("sqlite://{}", self.data.path(&format!("{service}.db")).display())).await,
             url => Db::open(&url.replace("{service}", service)).await,
         }
+    }
+
+    /// The licence, and the gateway's database, which has it: services read it there, whichever process they are in.
+    pub async fn licence(&self) -> base::Result<&(Db, Arc<Licence>)> {
+        let open = || async {
+            let db = self.database("gateway").await?;
+            db.migrate(&apigateway::MIGRATIONS).await?;
+            let licence = Licence::new(db.clone(), &self.settings.apigateway.licence_signers)?;
+            Ok((db, Arc::new(licence)))
+        };
+        self.licence.get_or_try_init(open).await
+    }
+
+    async fn allowance(&self, kind: &'static str) -> base::Result<Option<Arc<dyn resource::Allowance>>> {
+        Ok(Some(Licensed::new(&self.licence().await?.1, kind, &self.clock)))
     }
 
     /// The key that secrets in databases are sealed with.
@@ -77,6 +96,7 @@ impl Frame {
         if options.dir.as_os_str().is_empty() {
             options.dir = self.data.path("images");
         }
+        options.allowance = self.allowance(api_image::SERVICE).await?;
         let glance = Glance::open(self.database("image").await?, gate, owners, options).await?;
         let upkeep = Arc::new(glance.upkeep());
         self.process.worker("image upkeep", move |stop| {
@@ -112,7 +132,11 @@ impl Frame {
             images,
             settings,
             seal: Arc::new(auth::Seal::new(self.secret_key()?.expose(), "compute")?),
-            options: resource::Options { version: telemetry::version().to_string(), ..resource::Options::default() },
+            options: resource::Options {
+                version: telemetry::version().to_string(),
+                allowance: self.allowance("compute_v2").await?,
+                ..resource::Options::default()
+            },
             node: node.into(),
             own_url: own_url.into(),
         };

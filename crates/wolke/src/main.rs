@@ -1,6 +1,7 @@
 //! The `wolke` program: the platform, one service of it, the host agent, and the command line.
 
 mod agent;
+mod allowance;
 mod console;
 mod data;
 mod down;

@@ -49,7 +49,7 @@ async fn texts(admin: &mut Browser) {
             ("groups", json!({"domain_id": "default", "displayname": text})),
             ("roles", json!({"domain_id": "default"})),
             ("domains", json!({"displayname": text})),
-            ("policies", json!({"type": format!("p{n}"), "policy": {"scope": "project", "policy": "allow"}})),
+            ("policies", json!({"type": format!("p{n}"), "blob": {"scope": "project", "policy": "allow"}})),
             ("keypairs", json!({})),
             ("disks", json!({"disk_size": 100})),
             ("networks", network),

@@ -48,7 +48,7 @@ impl Site {
         let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
         let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().expect("an address").port()).collect();
         let ports: [u16; 5] = ports.try_into().expect("five");
-        let database = store::testing::postgres_urls(&["identity", "image", "compute"]).await;
+        let database = store::testing::postgres_urls(&["identity", "image", "compute", "gateway"]).await;
         let mut text = format!(
             "database = '{database}'\nsecret_key = '{}'\n[identity]\nurl = 'http://127.0.0.1:{}/v3'\nuser = 'platform'\npassword = '{PASSWORD}'\n\
              [keystone]\nbootstrap_admin_user_password = '{PASSWORD}'\n",

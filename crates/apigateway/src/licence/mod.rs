@@ -1,18 +1,18 @@
 //! What the installation may have. Without a licence it is the community edition, which has no limits. A licence that is not valid, by time or
 //! by what it covers, stops nothing that is there: everything can be read, servers run, start, stop and go away; only new things are refused,
-//! with 402.
+//! with 402. It is taken in and shown here; it is kept by the services themselves (`resource::Allowance`), so that no other way leads around it.
 
 pub mod text;
 
 pub use text::{Limits, Terms};
 
 use crate::{Gateway, door::Visit, multipart::Multipart, on, proxy};
-use base::{Class, Error, Json, Kind, Result, Scope, Timestamp, err, hex_id};
+use base::{Json, Kind, Result, Scope, Timestamp, err, hex_id};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use http::{Method, Reply, Request, Response, Router};
+use http::{Reply, Request, Response, Router};
 use resource::Ask;
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,16 +64,8 @@ pub fn standing(terms: &Terms, now: Timestamp) -> Standing {
     }
 }
 
-/// What is to be made.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct More {
-    pub hosts: i64,
-    pub cpus: i64,
-    pub servers: i64,
-}
-
-/// Whether terms allow something more in a service.
-pub fn judge(terms: &Terms, how: Standing, kind: &str, used: Limits, more: More) -> Result<()> {
+/// Whether terms allow anything new in a service. How much of it, the service counts.
+pub fn judge(terms: &Terms, how: Standing, kind: &str) -> Result<()> {
     match how {
         Standing::Valid => {}
         Standing::NotYet => {
@@ -90,16 +82,6 @@ pub fn judge(terms: &Terms, how: Standing, kind: &str, used: Limits, more: More)
     }
     if !terms.services.is_empty() && !terms.services.iter().any(|s| s == kind) {
         return Err(err!(RequireLicense, "the licence does not cover the service {}", kind));
-    }
-    let checks = [
-        ("servers", terms.limits.servers, used.servers, more.servers),
-        ("cpus", terms.limits.cpus, used.cpus, more.cpus),
-        ("hosts", terms.limits.hosts, used.hosts, more.hosts),
-    ];
-    for (what, limit, used, more) in checks {
-        if limit > 0 && more > 0 && used.saturating_add(more) > limit {
-            return Err(err!(RequireLicense, "the licence is for {} {}: {} are there, {} more were asked for", limit, what, used, more));
-        }
     }
     Ok(())
 }
@@ -130,7 +112,18 @@ impl Licence {
             Some((_, terms, believed)) => (terms, believed),
             None => {
                 let select = Select::from(TABLE).column("text", Kind::Text).order(Order::desc("taken_at")).page(1, 0);
-                let rows = self.db.read().rows(&select).await?;
+                let rows = match self.db.read().rows(&select).await {
+                    Ok(rows) => rows,
+                    // What was in force a moment ago is better than none of the services being able to work.
+                    Err(e) => match self.known.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+                        Some((_, terms, true)) => {
+                            tracing::warn!(error = %e, cause = e.context(), "the licence could not be read; the last one counts");
+                            let how = standing(&terms, now);
+                            return Ok((terms, how));
+                        }
+                        _ => return Err(e),
+                    },
+                };
                 let (terms, believed) = match rows.first().map(|r| r[0].as_str()) {
                     None | Some("") => (community(), true),
                     Some(text) => match text::read(text, &self.signers) {
@@ -147,28 +140,6 @@ impl Licence {
         };
         let how = if believed { standing(&terms, now) } else { Standing::Invalid };
         Ok((terms, how))
-    }
-
-    /// Refuses what the licence does not allow to be made.
-    pub async fn demand(&self, gateway: &Gateway, kind: &str, more: More) -> Result<()> {
-        let (terms, how) = self.terms(gateway.clock.now()).await?;
-        let counted = terms.limits != Limits::default() && (more.hosts > 0 || more.cpus > 0 || more.servers > 0);
-        let used = if counted && how == Standing::Valid { used(gateway).await? } else { Limits::default() };
-        judge(&terms, how, kind, used, more)
-    }
-
-    /// The same for a request that is handed on as it is: a creation is a POST to a collection. What it makes exactly its body says, which is not
-    /// read here; one of it counts.
-    pub async fn demand_for_path(&self, gateway: &Gateway, kind: &str, method: &Method, path: &str) -> Result<()> {
-        let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty() && *p != "v1" && *p != "v3").collect();
-        let [plural] = parts[..] else { return Ok(()) };
-        let Some(module) = crate::catalog::TABLE.find(plural).filter(|m| m.service != "identity") else { return Ok(()) };
-        if *method != Method::POST {
-            return Ok(());
-        }
-        let more =
-            More { hosts: i64::from(plural == "hosts"), servers: i64::from(plural == "servers"), cpus: i64::from(plural == "servers") };
-        self.demand(gateway, if kind == "compute" { &module.kind } else { kind }, more).await
     }
 
     /// Takes a licence in: it is in force from now on.
@@ -283,14 +254,10 @@ async fn remove(gateway: &Gateway, request: Request) -> Reply {
     Ok(Response::json(&told(gateway).await?))
 }
 
-/// Whether an error is the licence's.
-pub fn is_refusal(error: &Error) -> bool {
-    error.class() == Class::RequireLicense
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::Class;
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(text).expect("a time")
@@ -307,35 +274,19 @@ mod tests {
         assert_eq!(standing(&community(), at("2099-01-01T00:00:00Z")), Standing::Valid, "the community's has no end");
         let odd = Terms { not_after: "soon".into(), ..Terms::default() };
         assert_eq!(standing(&odd, at("2026-01-01T00:00:00Z")), Standing::Expired, "an end nobody can read is over");
-        let one = More { servers: 1, cpus: 2, hosts: 0 };
         for how in [Standing::NotYet, Standing::Expired, Standing::Invalid] {
-            let e = judge(&terms, how, "compute_v2", Limits::default(), one).expect_err("refused");
-            assert!(is_refusal(&e) && e.class().http() == 402, "{e}");
+            let e = judge(&terms, how, "compute_v2").expect_err("refused");
+            assert!(e.class() == Class::RequireLicense && e.class().http() == 402, "{e}");
         }
-        judge(&terms, Standing::Valid, "compute_v2", Limits::default(), one).expect("allowed");
+        judge(&terms, Standing::Valid, "compute_v2").expect("allowed");
     }
 
     #[test]
-    fn limits_are_reached_and_not_passed() {
-        let terms = Terms { limits: Limits { hosts: 1, cpus: 8, servers: 3 }, services: vec!["compute_v2".into()], ..Terms::default() };
-        let check = |used: Limits, more: More, word: Option<&str>| {
-            let got = judge(&terms, Standing::Valid, "compute_v2", used, more).err().map(|e| e.to_string());
-            assert!(
-                match (&got, word) {
-                    (None, None) => true,
-                    (Some(text), Some(word)) => text.contains(word),
-                    _ => false,
-                },
-                "{used:?} {more:?}: {got:?}"
-            );
-        };
-        let used = |servers, cpus, hosts| Limits { hosts, cpus, servers };
-        check(used(2, 4, 0), More { servers: 1, cpus: 4, hosts: 0 }, None);
-        check(used(3, 4, 0), More { servers: 1, cpus: 1, hosts: 0 }, Some("3 servers"));
-        check(used(0, 4, 0), More { servers: 1, cpus: 5, hosts: 0 }, Some("8 cpus"));
-        check(used(0, 0, 1), More { servers: 0, cpus: 0, hosts: 1 }, Some("1 hosts"));
-        check(used(9, 90, 9), More::default(), None);
-        let e = judge(&terms, Standing::Valid, "image", Limits::default(), More::default()).expect_err("not covered");
-        assert!(e.to_string().contains("image"), "{e}");
+    fn services_it_covers() {
+        let terms = Terms { services: vec!["compute_v2".into()], ..Terms::default() };
+        judge(&terms, Standing::Valid, "compute_v2").expect("covered");
+        let e = judge(&terms, Standing::Valid, "image").expect_err("not covered");
+        assert!(e.class() == Class::RequireLicense && e.to_string().contains("image"), "{e}");
+        judge(&community(), Standing::Valid, "image").expect("the community's covers all");
     }
 }

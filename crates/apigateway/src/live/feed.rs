@@ -1,7 +1,7 @@
 //! `GET /changes` of a service: its change feed for the gateway. Service credentials only: it names every row of everybody.
 
 use auth::{Guard, Verifier};
-use base::{Error, Result, Scope, err};
+use base::{Error, Json, Result, Scope, err};
 use http::{Reply, Request, Response, Router};
 use resource::{Ask, Gate};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,16 @@ pub struct Line {
     pub domain_id: String,
     #[serde(default)]
     pub project_id: String,
+    /// User whose row it is, where rows are of users.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner_id: String,
+    /// How far the row is shared: `system`, `domain` or `project`; empty when it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub public_scope: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_project_ids: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_domain_ids: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,13 +76,21 @@ async fn answer(db: &Db, guard: &Guard, gate: &dyn Gate, request: Request) -> Re
 
 async fn read(db: &Db, after: i64) -> Result<Lines> {
     let batch = db.feed().after(after, 500).await?;
-    let line = |(seq, _, c): (i64, base::Timestamp, store::Change)| Line {
-        seq,
-        kind: c.kind,
-        id: c.id,
-        op: c.op.name().to_string(),
-        domain_id: c.domain_id,
-        project_id: c.project_id,
+    let line = |(seq, _, c): (i64, base::Timestamp, store::Change)| {
+        let text = |key: &str| c.data[key].as_str().unwrap_or_default().to_string();
+        let ids = |key: &str| c.data[key].as_array().into_iter().flatten().filter_map(Json::as_str).map(String::from).collect();
+        Line {
+            seq,
+            op: c.op.name().to_string(),
+            owner_id: text("owner_id"),
+            public_scope: text("public_scope"),
+            shared_project_ids: ids("shared_project_ids"),
+            shared_domain_ids: ids("shared_domain_ids"),
+            kind: c.kind,
+            id: c.id,
+            domain_id: c.domain_id,
+            project_id: c.project_id,
+        }
     };
     Ok(Lines { changes: batch.changes.into_iter().map(line).collect(), cursor: batch.cursor, lost: batch.lost })
 }

@@ -145,7 +145,8 @@ mod tests {
     use super::*;
 
     fn line(seq: i64) -> Line {
-        Line { seq, kind: "server".into(), id: format!("s{seq}"), op: "update".into(), domain_id: String::new(), project_id: "p".into() }
+        let text = format!(r#"{{"seq": {seq}, "kind": "server", "id": "s{seq}", "op": "update", "project_id": "p"}}"#);
+        serde_json::from_str(&text).expect("a line")
     }
 
     #[test]

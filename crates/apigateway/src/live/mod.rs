@@ -3,14 +3,14 @@
 
 pub mod feed;
 mod hub;
+mod sight;
 
 pub use hub::{Hub, follow};
 
 use crate::{Gateway, door::Visit, on, proxy};
-use base::{Ctx, Scope, err};
+use base::{Ctx, err};
 use http::{Bytes, Reply, Request, Response, Router};
 use hub::{News, Position};
-use resource::Ask;
 use serde_json::json;
 use std::{
     collections::VecDeque,
@@ -27,9 +27,6 @@ const PIECE: usize = 64;
 pub fn routes(router: Router, gateway: &Arc<Gateway>) -> Router {
     router.get("/api/{ver}/live", on(gateway, |g, r| async move { open(g, r).await }))
 }
-
-/// Resources without owner that everybody sees who may list them at all.
-const EVERYBODYS: [&str; 3] = ["cloudregions", "zones", "serverskus"];
 
 /// A place among the open streams, given back when dropped.
 struct Place(Arc<AtomicUsize>);
@@ -138,17 +135,28 @@ impl Page {
         reset(&self.at)
     }
 
-    /// A change as the page reads it, if it is wanted and the user may know of it.
+    /// A change as the page reads it, if it is wanted and the user may know of it, and what follows from it.
     fn tell(&mut self, news: &News) -> Option<String> {
         let News::Change { service, line, module } = news else { return None };
         self.at.insert((*service).to_string(), line.seq);
-        let own = format!("{}-{}", module.service, module.plural);
-        let word = if self.wanted.iter().any(|w| *w == own) { &own } else { &module.plural };
-        if !(self.wanted.is_empty() || self.wanted.contains(word)) || !may_know(&self.gateway, &self.ctx, module, line) {
+        if !sight::may_know(self.gateway.gate.as_ref(), &self.ctx, module, line) {
             return None;
         }
-        let data = json!({"resource": word, "id": line.id, "kind": line.op, "project_id": line.project_id, "domain_id": line.domain_id});
-        Some(format!("id: {}\ndata: {data}\n\n", text(&self.at)))
+        let wants = |word: &str| self.wanted.iter().any(|w| w == word);
+        let own = format!("{}-{}", module.service, module.plural);
+        let word = if wants(&own) { &own } else { &module.plural };
+        let mut out = String::new();
+        if self.wanted.is_empty() || wants(word) {
+            let data =
+                json!({"resource": word, "id": line.id, "kind": line.op, "project_id": line.project_id, "domain_id": line.domain_id});
+            out = format!("id: {}\ndata: {data}\n\n", text(&self.at));
+        }
+        // Which row that is, is not known here: the page asks for what it shows of them.
+        for word in sight::following(module).into_iter().filter(|word| wants(word)) {
+            let data = json!({"resource": word, "id": "", "kind": "update", "project_id": line.project_id, "domain_id": line.domain_id});
+            out += &format!("id: {}\ndata: {data}\n\n", text(&self.at));
+        }
+        (!out.is_empty()).then_some(out)
     }
 }
 
@@ -162,29 +170,6 @@ fn text(at: &Position) -> String {
 
 fn position(text: &str) -> Option<Position> {
     text.split(',').map(|part| part.split_once('=').and_then(|(s, n)| Some((s.to_string(), n.parse().ok()?)))).collect()
-}
-
-/// Whether the user could list the row. What only its fields could tell (tags, sharing) counts as no: pages look again now and then.
-fn may_know(gateway: &Gateway, ctx: &Ctx, module: &crate::catalog::Module, line: &feed::Line) -> bool {
-    let ask = Ask { service: &module.service, resource: &module.plural, action: "list", extra: &[] };
-    let caller = &ctx.caller;
-    let within = |scope: Scope| match scope {
-        Scope::None => false,
-        Scope::System => true,
-        // Whose it is, is not told.
-        _ if module.level == Scope::User => false,
-        // Nobody's: what belongs to a row of somebody's has no owner of its own, so only what is everybody's is named here.
-        _ if module.level == Scope::System => module.service == "compute" && EVERYBODYS.contains(&module.plural.as_str()),
-        Scope::Domain => !line.domain_id.is_empty() && line.domain_id == caller.project_domain_id,
-        _ => module.level == Scope::Project && !line.project_id.is_empty() && line.project_id == caller.project_id,
-    };
-    if within(gateway.gate.widest(caller, ctx.peer, &ask)) {
-        return true;
-    }
-    gateway.gate.conditional(caller, ctx.peer, &ask).iter().any(|c| {
-        let named = |ids: &Option<Vec<String>>, id: &str| ids.as_ref().is_none_or(|ids| ids.iter().any(|i| i == id));
-        c.tags.is_empty() && within(c.scope) && named(&c.projects, &line.project_id) && named(&c.domains, &line.domain_id)
-    })
 }
 
 #[cfg(test)]

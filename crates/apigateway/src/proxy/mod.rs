@@ -13,9 +13,7 @@ use crate::{
     Gateway,
     catalog::{Module, TABLE},
     door::METHODS,
-    export,
-    licence::More,
-    on,
+    export, on,
 };
 use base::{Ctx, Json, Result, err};
 use http::{Method, Reply, Request, Response, Router, StatusCode};
@@ -228,31 +226,12 @@ async fn create(gateway: &Arc<Gateway>, visit: &Arc<Speaker>, module: &'static M
     let count = count.map_or(Some(1), |c| c.as_i64().or_else(|| c.as_str().and_then(|t| t.parse().ok())));
     let count = count.filter(|c| (1..=batch::MOST as i64).contains(c));
     let count = count.ok_or_else(|| err!(InputParameter, "{}: choose a number from 1 to {}", "__count__", batch::MOST))?;
-    // Users, roles and the like are free: without them nobody could put a licence in order.
-    if module.service != "identity" {
-        gateway.licence.demand(gateway, &module.kind, more(module, &body, count)).await?;
-    }
     let ask = Ask { body: Some(envelope::wrap(module, Some(body))), ..ask };
     if count == 1 {
         return single(gateway, visit, module, ask).await;
     }
     let asks = (0..count).map(|i| (i.to_string(), ask.clone())).collect();
     batch::carry_out(gateway, visit, module, asks).await
-}
-
-/// What a creation makes of what licences count.
-fn more(module: &Module, body: &Json, count: i64) -> More {
-    let number = |key: &str| body[key].as_i64().or_else(|| body[key].as_str().and_then(|t| t.parse().ok()));
-    let each = number("count").or_else(|| number("__count__")).unwrap_or(1).clamp(1, 1 << 20);
-    match module.plural.as_str() {
-        "servers" => {
-            let servers = count.saturating_mul(each);
-            // Sized by a SKU: at least one, the region knows how many.
-            More { servers, cpus: servers.saturating_mul(number("vcpu_count").unwrap_or(1).clamp(1, 1 << 20)), hosts: 0 }
-        }
-        "hosts" => More { hosts: count, ..More::default() },
-        _ => More::default(),
-    }
 }
 
 fn answer(status: u16, body: Json) -> Reply {

@@ -132,8 +132,10 @@ impl Bench {
         let nowhere = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
         let client = || Client::new(ClientOptions { retries: 0, deadline: Duration::from_secs(5), ..ClientOptions::default() });
+        let licence = Arc::new(apigateway::licence::Licence::new(db.clone(), &[]).expect("no signers"));
         let mut parts = Parts {
             db: db.clone(),
+            licence,
             clock: clock.clone(),
             gate: Arc::new(Closed),
             verifier: verifier.clone(),
@@ -163,6 +165,11 @@ impl Bench {
     pub fn table(&self) -> Vec<(String, String)> {
         let router = self.gateway.router();
         router.paths().map(|(m, p)| (m.to_string(), p.to_string())).collect()
+    }
+
+    /// Streams of live changes that are open.
+    pub fn streams(&self) -> usize {
+        self.gateway.streams()
     }
 
     fn token(&self, user: &str, key: &SigningKey, from: i64, until: i64) -> String {
@@ -291,4 +298,17 @@ pub async fn until_closed(mut stream: TcpStream) -> String {
         all.extend(&piece[..n]);
     }
     String::from_utf8_lossy(&all).into_owned()
+}
+
+/// What comes until a text has come, or the other end closes.
+pub async fn until(stream: &mut TcpStream, text: &str) -> String {
+    let (mut all, mut piece) = (String::new(), vec![0; 16 << 10]);
+    while !all.contains(text) {
+        let read = tokio::time::timeout(Duration::from_secs(60), stream.read(&mut piece)).await;
+        match read.unwrap_or_else(|_| panic!("nothing more comes after {all}")) {
+            Ok(n @ 1..) => all += &String::from_utf8_lossy(&piece[..n]),
+            _ => break,
+        }
+    }
+    all
 }

@@ -275,3 +275,38 @@ async fn clients_that_take_their_time() {
         assert!(!said.contains(" 200 "), "{n}: {said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_end_with_those_who_read_them() {
+    let bench = Bench::start(|parts| parts.options.live_streams = 3).await;
+    let own = bench.session("ann").await;
+    let request = format!("GET /api/v1/live HTTP/1.1\r\nHost: x\r\nCookie: {own}\r\n\r\n");
+    for _ in 0..3 {
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            let mut stream = bench.hold(request.as_bytes()).await;
+            assert!(bench::until(&mut stream, ": open").await.starts_with("HTTP/1.1 200"));
+            open.push(stream);
+        }
+        assert_eq!(bench.streams(), 3);
+        let said = bench::until(&mut bench.hold(request.as_bytes()).await, "\r\n\r\n").await;
+        assert!(said.starts_with("HTTP/1.1 429"), "{said}");
+        // Without a word; their places are free soon after.
+        drop(open);
+        let started = Instant::now();
+        loop {
+            let mut stream = bench.hold(request.as_bytes()).await;
+            if bench::until(&mut stream, "\r\n\r\n").await.starts_with("HTTP/1.1 200") {
+                break;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "nobody's place is free");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // And the one that looked.
+        let started = Instant::now();
+        while bench.streams() > 0 {
+            assert!(started.elapsed() < Duration::from_secs(60), "{} streams are left", bench.streams());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

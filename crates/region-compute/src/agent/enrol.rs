@@ -39,6 +39,11 @@ impl Agents {
             request.hostname.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')).take(100).collect();
         let hostname = if hostname.is_empty() { "host".to_string() } else { hostname };
         let hostname = &hostname;
+        let allowed = match &self.allowance {
+            Some(allowance) => allowance.in_force().await,
+            None => Ok(Vec::new()),
+        };
+        let allowed = &allowed;
         let host_id = self
             .db
             .tx(|tx| {
@@ -59,6 +64,8 @@ impl Agents {
                             ));
                         }
                     };
+                    // Of a host that is new; one that asks again has been let in above.
+                    let bounds = allowed.clone()?;
                     let mut name = hostname.clone();
                     for n in 1.. {
                         if !tx.exists("hosts", Cond::eq("name", name.as_str()).and(Cond::eq("deleted", false))).await? {
@@ -89,6 +96,7 @@ impl Agents {
                     };
                     let row = host.to_row();
                     tx.insert(&row).await?;
+                    resource::within(tx, row.facts.table, &bounds).await?;
                     tx.emit(Change { op: ChangeOp::Create, ..resource::changed(&row) }).await?;
                     resource::audit(tx, &base::Ctx::platform("enroll"), &row, "create", String::new()).await?;
                     Ok(host.meta.id)

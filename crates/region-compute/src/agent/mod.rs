@@ -25,6 +25,8 @@ pub struct Agents {
     db: Db,
     clock: Clock,
     env: Arc<Compute>,
+    /// Whether there may be more hosts.
+    allowance: Option<Arc<dyn resource::Allowance>>,
     /// What is known of each host whose agent waits, or did.
     waiting: Mutex<HashMap<String, watch::Sender<Wake>>>,
     /// When each host was last heard, and what it last said, so that an unchanged report costs no write.
@@ -67,7 +69,13 @@ pub(crate) fn hash(secret: &str) -> String {
 impl Agents {
     pub fn new(db: Db, clock: Clock, env: Arc<Compute>) -> Agents {
         let started = clock.now();
-        Agents { db, clock, env, waiting: Mutex::default(), heard: Mutex::default(), started }
+        Agents { db, clock, env, allowance: None, waiting: Mutex::default(), heard: Mutex::default(), started }
+    }
+
+    /// Lets new hosts in as far as they may be.
+    #[must_use]
+    pub fn allowing(self, allowance: Option<Arc<dyn resource::Allowance>>) -> Agents {
+        Agents { allowance, ..self }
     }
 
     /// Who a credential belongs to.

@@ -297,7 +297,10 @@ fn change_config<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) ->
             wanted.set("vmem_size", mem.unwrap_or(row.int("vmem_size")));
         }
         input::size(op, &mut wanted).await?;
-        let (row, wanted) = (&row, &wanted);
+        // Only what grows is asked about: a licence that has ended stops nobody from giving something back.
+        let grows = wanted.int("vcpu_count") > row.int("vcpu_count");
+        let bounds = if grows { op.engine.allowed().await? } else { Vec::new() };
+        let (row, wanted, bounds) = (&row, &wanted, &bounds);
         op.engine
             .db
             .tx(|tx| {
@@ -324,6 +327,7 @@ fn change_config<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) ->
                     .await?;
                     let more = quota::Amounts { cpu, memory: mem, ..Default::default() };
                     quota::check(tx, &changed, more).await?;
+                    resource::within(tx, changed.facts.table, bounds).await?;
                     intent::touch_host(tx, changed.text("host_id")).await?;
                     let notes = format!(
                         "{}=>{} processors, {}=>{} MiB",

@@ -84,6 +84,14 @@ impl Browser {
         self.send(Method::POST, "/api/v1/auth/login", Some(json!({"username": user, "password": password, "domain": "Default"}))).await
     }
 
+    /// A token of the identity service for an administrator of the platform, with which services are asked themselves.
+    pub async fn token(&self, user: &str) -> String {
+        let body = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {"name": user, "password": PASSWORD, "domain": {"name": "Default"}}}},
+            "scope": {"project": {"name": "system", "domain": {"name": "Default"}}}}});
+        let answer = self.client.post(&format!("{}/identity/v3/auth/tokens", self.url)).json(&body).send().await.expect("a token");
+        answer.header("x-subject-token").expect("a token").to_string()
+    }
+
     pub fn session(&self) -> String {
         self.jar.get("wolke_session").cloned().unwrap_or_default()
     }
