@@ -285,7 +285,7 @@ async fn streams_end_with_those_who_read_them() {
         let mut open = Vec::new();
         for _ in 0..3 {
             let mut stream = bench.hold(request.as_bytes()).await;
-            assert!(bench::until(&mut stream, ": open").await.starts_with("HTTP/1.1 200"));
+            assert!(bench::until(&mut stream, "retry: ").await.starts_with("HTTP/1.1 200"));
             open.push(stream);
         }
         assert_eq!(bench.streams(), 3);
