@@ -1,7 +1,7 @@
 //! Field facts: the static table a resource is made of.
 //!
-//! A trait of a resource is the presence of its column: a resource with `status` has the status action, one with `pending_deleted` a recycle
-//! bin, one with `is_public` can be shared. There is no second list to keep in step.
+//! A trait of a resource is the presence of its column: a resource with `status` has the status action, one with `is_public` can be shared. There is
+//! no second list to keep in step.
 
 use crate::{BadValue, Kind, Value};
 use std::collections::HashMap;

@@ -23,6 +23,10 @@ fn in_use(row: &Row) -> Error {
 }
 
 impl Hooks for DiskHooks {
+    fn recycles(&self) -> bool {
+        true
+    }
+
     fn read(&self, body: &mut Map) -> Result<()> {
         for key in ["size", "disk_size"] {
             if let Some(base::Json::String(text)) = body.get(key) {

@@ -43,7 +43,7 @@ fn removal(op: &Op<'_>, row: &Row) -> Result<Removal> {
         }
         return Ok(Removal::Purge);
     }
-    let bin = op.kind.facts.has("pending_deleted") && op.engine.options.recycle;
+    let bin = op.kind.hooks.recycles() && op.engine.options.recycle;
     if !bin || row.flag("pending_deleted") {
         return Ok(Removal::Final);
     }

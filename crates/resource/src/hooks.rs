@@ -34,6 +34,11 @@ pub trait Hooks: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether what is deleted lies in the recycle bin first (spec 01 §6.2: servers, disks and images).
+    fn recycles(&self) -> bool {
+        false
+    }
+
     /// The rows a caller may see at a scope below the system's, where that is another set than the columns say. Pure; becomes part of the SQL.
     fn visible(&self, _caller: &Caller, _scope: Scope) -> Option<Cond> {
         None

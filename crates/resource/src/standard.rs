@@ -50,7 +50,7 @@ pub(crate) fn actions(kind: &Kind) -> Vec<ActionFact> {
         add("freeze", &[], "Refuse every change until unfrozen.");
         add("unfreeze", &[], "Allow changes again.");
     }
-    if facts.has("pending_deleted") {
+    if kind.hooks.recycles() {
         add("cancel-delete", &[], "Take it out of the recycle bin.");
     }
     out

@@ -38,6 +38,10 @@ pub fn kind(options: &Options) -> Kind {
 }
 
 impl Hooks for ImageHooks {
+    fn recycles(&self) -> bool {
+        true
+    }
+
     fn create<'a>(&'a self, op: &'a Op<'a>, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let coming = op.params.text(UPLOAD);

@@ -31,6 +31,10 @@ pub(crate) fn on_server<T: task::Task<Compute>>(input: &T, row: &Row) -> NewTask
 }
 
 impl Hooks for ServerHooks {
+    fn recycles(&self) -> bool {
+        true
+    }
+
     fn read(&self, body: &mut Map) -> Result<()> {
         input::read(body)
     }

@@ -6,7 +6,7 @@ use crate::{
 };
 use serde_json::json;
 
-crate::world::on_both!(sixty_four_at_once, a_full_network_says_so, addresses_set_aside_stay_free);
+crate::world::on_both!(sixty_four_at_once, a_full_network_says_so, addresses_set_aside_stay_free, a_deleted_network_leaves_its_range);
 
 async fn sixty_four_at_once(world: World) {
     let _hosts = [world.host("h1", How::Obedient).await, world.host("h2", How::Obedient).await, world.host("h3", How::Obedient).await];
@@ -54,4 +54,15 @@ async fn addresses_set_aside_stay_free(world: World) {
     world.post("servers", wanted).await.unwrap();
     let vm = world.reach("vm3", &["net_fail"]).await;
     assert!(vm["status_reason"].as_str().unwrap().contains("10.1.0.11"), "{vm}");
+}
+
+async fn a_deleted_network_leaves_its_range(world: World) {
+    let twin =
+        || json!({"network": {"name": "twin", "wire": "w", "guest_ip_start": "10.3.0.2", "guest_ip_end": "10.3.0.9", "guest_ip_mask": 24}});
+    world.post("networks", twin()).await.unwrap();
+    let there = world.get("wires/w").await.unwrap()["wire"]["networks"].clone();
+    world.delete("networks/twin").await.unwrap();
+    assert!(world.get("networks/twin").await.is_err_and(|e| e.class().name() == "ResourceNotFoundError"));
+    assert_eq!(world.get("wires/w").await.unwrap()["wire"]["networks"].as_i64().unwrap() + 1, there.as_i64().unwrap());
+    world.post("networks", twin()).await.unwrap();
 }
