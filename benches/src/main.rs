@@ -18,6 +18,10 @@ use platform::{Database, Platform};
 use std::{path::PathBuf, time::Duration};
 use table::Table;
 
+/// What is measured in memory has the allocator it has in the program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const USAGE: &str = "benches [--servers 100000] [--hosts 1000] [--seconds 5] [--only sqlite,postgres,memory,console,live] [--wolke FILE]";
 
 /// What is measured, and how long.
