@@ -1,4 +1,5 @@
-//! What can be asked of a table: a small tree, turned into SQL by [`crate::sql`] for either dialect. Values are always bound, never spliced.
+//! What can be asked of a table: a small tree, turned into SQL by [`crate::sql`] for either dialect. Values are bound, never spliced;
+//! truth values alone are written out.
 
 use base::{Facts, Kind, Value};
 use std::borrow::Cow;

@@ -142,6 +142,16 @@ impl Writer {
                 self.raw(") IS NOT TRUE");
             }
             Cond::Cmp(_, _, Value::Null) => _ = self.raw("FALSE"),
+            // Written out: an index of the rows that are not deleted serves nobody who leaves open which rows he means.
+            Cond::Cmp(column, op, Value::Bool(is)) => {
+                let is = match (self.dialect, is) {
+                    (Dialect::Sqlite, true) => "1",
+                    (Dialect::Sqlite, false) => "0",
+                    (Dialect::Postgres, true) => "TRUE",
+                    (Dialect::Postgres, false) => "FALSE",
+                };
+                self.name(column)?.raw(word(*op)).raw(is);
+            }
             Cond::Cmp(column, op, value) => {
                 self.name(column)?.raw(word(*op)).value(value)?;
             }

@@ -2,7 +2,8 @@
 
 use super::{Engine, Sync};
 use crate::fault::Fault;
-use crate::sql::Sql;
+use crate::query::{Cond, Select};
+use crate::sql::{self, Dialect, Sql};
 use base::Kind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -216,4 +217,22 @@ async fn the_log_does_not_grow_for_ever() {
     let (most, whole) = (most.load(Ordering::Relaxed) >> 20, 7500 * text.len() >> 20);
     assert!(most < whole / 2, "the log had {most} MiB when {whole} MiB were written");
     assert_eq!(number(&engine, plain("SELECT COUNT(*) FROM t")).await, 7500);
+}
+
+/// A plan knows no values, so what an index is limited to must stand in the statement.
+#[tokio::test]
+async fn an_index_of_live_rows_serves_who_asks_for_live_rows() {
+    let (_place, engine) = Place::new().await;
+    let mut held = engine.hold().await;
+    held.begin().await.map_err(told).expect("begun");
+    let index = "ALTER TABLE t ADD deleted INT; CREATE UNIQUE INDEX t_live ON t (text) WHERE deleted = 0";
+    held.script(index).map_err(told).expect("an index");
+    held.commit().map_err(told).expect("committed");
+    drop(held);
+    let live = Cond::eq("text", "x").and(Cond::eq("deleted", false));
+    let asked =
+        sql::select(Dialect::Sqlite, &Select::from("t").column("id", Kind::Int).filter(live), sql::Wish::default()).expect("a statement");
+    let kinds = vec![Kind::Int, Kind::Int, Kind::Int, Kind::Text];
+    let plan = engine.read(Sql { text: format!("EXPLAIN QUERY PLAN {}", asked.text), kinds, ..asked }).await.map_err(told).expect("a plan");
+    assert!(format!("{plan:?}").contains("INDEX t_live"), "{plan:?}");
 }

@@ -22,12 +22,11 @@ SELECT COUNT(*) FROM "boxes" WHERE ("pieces" = $1::int8 AND "pieces" <> $2::int8
 --   6 Int(1)
 
 -- every kind of value
-SELECT COUNT(*) FROM "boxes" WHERE ("name" = $1 AND "weight" = $2::float8 AND "open" = $3::bool AND "made_at" = $4::int8 AND "labels" = $5);
+SELECT COUNT(*) FROM "boxes" WHERE ("name" = $1 AND "weight" = $2::float8 AND "open" = TRUE AND "made_at" = $3::int8 AND "labels" = $4);
 --   1 Text("a")
 --   2 Float(0.5)
---   3 Bool(true)
---   4 Int(5)
---   5 Text("[1]")
+--   3 Int(5)
+--   4 Text("[1]")
 
 -- a comparison with null
 SELECT COUNT(*) FROM "boxes" WHERE FALSE;
@@ -40,11 +39,10 @@ SELECT COUNT(*) FROM "boxes" WHERE ("parent" = $1) IS NOT TRUE;
 --   1 Text("x")
 
 -- and in or in and
-SELECT COUNT(*) FROM "boxes" WHERE (("id" = $1 OR ("id" = $2 AND "open" = $3::bool)) AND "pieces" = $4::int8);
+SELECT COUNT(*) FROM "boxes" WHERE (("id" = $1 OR ("id" = $2 AND "open" = TRUE)) AND "pieces" = $3::int8);
 --   1 Text("a")
 --   2 Text("b")
---   3 Bool(true)
---   4 Int(1)
+--   3 Int(1)
 
 -- empty and
 SELECT COUNT(*) FROM "boxes" WHERE (TRUE) IS NOT TRUE;
@@ -87,8 +85,7 @@ SELECT COUNT(*) FROM "boxes" WHERE "weight" = ANY($1::float8[]);
 --   1 Floats([0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
 
 -- in a select
-SELECT COUNT(*) FROM "boxes" WHERE "id" IN (SELECT "box_id" FROM "lids" WHERE "open" = $1::bool LIMIT 5);
---   1 Bool(false)
+SELECT COUNT(*) FROM "boxes" WHERE "id" IN (SELECT "box_id" FROM "lids" WHERE "open" = FALSE LIMIT 5);
 
 -- contains
 SELECT COUNT(*) FROM "boxes" WHERE "name" ILIKE $1 ESCAPE '\';
@@ -116,9 +113,8 @@ SELECT DISTINCT "id" FROM "boxes" ORDER BY "id" NULLS FIRST;
 SELECT "id" FROM "boxes" ORDER BY "parent" NULLS FIRST, "id" DESC NULLS LAST;
 
 -- a page
-SELECT "id" FROM "boxes" WHERE "open" = $1::bool ORDER BY "id" NULLS FIRST LIMIT 20 OFFSET $2::int8;
---   1 Bool(true)
---   2 Int(40)
+SELECT "id" FROM "boxes" WHERE "open" = TRUE ORDER BY "id" NULLS FIRST LIMIT 20 OFFSET $1::int8;
+--   1 Int(40)
 
 -- the rest
 SELECT "id" FROM "boxes" OFFSET $1::int8;

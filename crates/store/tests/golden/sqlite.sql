@@ -22,12 +22,11 @@ SELECT COUNT(*) FROM `boxes` WHERE (`pieces` = ? AND `pieces` <> ? AND `pieces` 
 --   6 Int(1)
 
 -- every kind of value
-SELECT COUNT(*) FROM `boxes` WHERE (`name` = ? AND `weight` = ? AND `open` = ? AND `made_at` = ? AND `labels` = ?);
+SELECT COUNT(*) FROM `boxes` WHERE (`name` = ? AND `weight` = ? AND `open` = 1 AND `made_at` = ? AND `labels` = ?);
 --   1 Text("a")
 --   2 Float(0.5)
---   3 Bool(true)
---   4 Int(5)
---   5 Text("[1]")
+--   3 Int(5)
+--   4 Text("[1]")
 
 -- a comparison with null
 SELECT COUNT(*) FROM `boxes` WHERE FALSE;
@@ -40,11 +39,10 @@ SELECT COUNT(*) FROM `boxes` WHERE (`parent` = ?) IS NOT TRUE;
 --   1 Text("x")
 
 -- and in or in and
-SELECT COUNT(*) FROM `boxes` WHERE ((`id` = ? OR (`id` = ? AND `open` = ?)) AND `pieces` = ?);
+SELECT COUNT(*) FROM `boxes` WHERE ((`id` = ? OR (`id` = ? AND `open` = 1)) AND `pieces` = ?);
 --   1 Text("a")
 --   2 Text("b")
---   3 Bool(true)
---   4 Int(1)
+--   3 Int(1)
 
 -- empty and
 SELECT COUNT(*) FROM `boxes` WHERE (TRUE) IS NOT TRUE;
@@ -89,8 +87,7 @@ SELECT COUNT(*) FROM `boxes` WHERE `weight` IN (SELECT value FROM json_each(?));
 --   1 Text("[0.5,0.5,0.5,0.5,0.5,0.5,0.5,0.5,0.5,0.5]")
 
 -- in a select
-SELECT COUNT(*) FROM `boxes` WHERE `id` IN (SELECT `box_id` FROM `lids` WHERE `open` = ? LIMIT 5);
---   1 Bool(false)
+SELECT COUNT(*) FROM `boxes` WHERE `id` IN (SELECT `box_id` FROM `lids` WHERE `open` = 0 LIMIT 5);
 
 -- contains
 SELECT COUNT(*) FROM `boxes` WHERE `name` LIKE ? ESCAPE '\';
@@ -118,9 +115,8 @@ SELECT DISTINCT `id` FROM `boxes` ORDER BY `id`;
 SELECT `id` FROM `boxes` ORDER BY `parent`, `id` DESC;
 
 -- a page
-SELECT `id` FROM `boxes` WHERE `open` = ? ORDER BY `id` LIMIT 20 OFFSET ?;
---   1 Bool(true)
---   2 Int(40)
+SELECT `id` FROM `boxes` WHERE `open` = 1 ORDER BY `id` LIMIT 20 OFFSET ?;
+--   1 Int(40)
 
 -- the rest
 SELECT `id` FROM `boxes` LIMIT -1 OFFSET ?;
