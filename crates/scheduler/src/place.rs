@@ -272,6 +272,8 @@ struct Nets<'s> {
     open: HashMap<&'s str, Vec<&'s NetView>>,
     /// Where in `found` the answer for a set of wires is.
     by_wires: HashMap<&'s [String], usize>,
+    /// The set asked for last: hosts with the same wires come one after the other, and a hash costs more than a comparison.
+    last: Option<(&'s [String], usize)>,
     found: Vec<Result<Vec<&'s NetView>, Refusal>>,
 }
 
@@ -283,18 +285,22 @@ impl<'s> Nets<'s> {
                 open.entry(&n.wire_id).or_default().push(n);
             }
         }
-        Nets { snapshot, request, open, by_wires: HashMap::new(), found: Vec::new() }
+        Nets { snapshot, request, open, by_wires: HashMap::new(), last: None, found: Vec::new() }
     }
 
     fn of(&mut self, host: &'s HostView) -> Result<&[&'s NetView], Refusal> {
-        let at = match self.by_wires.get(&host.wires[..]) {
-            Some(at) => *at,
-            None => {
-                self.found.push(self.find(&host.wires));
-                self.by_wires.insert(&host.wires, self.found.len() - 1);
-                self.found.len() - 1
-            }
+        let at = match self.last {
+            Some((wires, at)) if wires == host.wires => at,
+            _ => match self.by_wires.get(&host.wires[..]) {
+                Some(at) => *at,
+                None => {
+                    self.found.push(self.find(&host.wires));
+                    self.by_wires.insert(&host.wires, self.found.len() - 1);
+                    self.found.len() - 1
+                }
+            },
         };
+        self.last = Some((&host.wires, at));
         match &self.found[at] {
             Ok(networks) => Ok(networks),
             Err(refusal) => Err(refusal.clone()),
