@@ -203,7 +203,10 @@ async fn paths_that_lead_out() {
         "/api/v1/../../etc/passwd",
     ] {
         let seen = bench.ask("GET", path, &[], b"").await;
-        assert!(matches!(seen.status, 400 | 401 | 404), "{path}: {seen:?}");
+        // Where the console was built in, any other path is one of its pages, which says by itself that there is none.
+        let page =
+            seen.status == 200 && seen.body.contains("<div id=\"app\">") && !path.starts_with("/assets") && !path.starts_with("/api");
+        assert!(page || matches!(seen.status, 400 | 401 | 404), "{path}: {seen:?}");
         assert!(!seen.body.contains("root:") && !seen.body.contains("[package]") && !seen.body.contains("[core]"), "{path}: {seen:?}");
     }
     let own = bench.session("ann").await;
