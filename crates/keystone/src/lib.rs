@@ -21,6 +21,7 @@ mod grants;
 mod keys;
 mod kinds;
 mod login;
+mod markup;
 mod owners;
 mod passwords;
 mod provider;

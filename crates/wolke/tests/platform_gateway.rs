@@ -623,10 +623,7 @@ async fn platform_gateway_behind_nginx() {
     let (platform, _) = platform(&["--set", &format!("url={url}")]).await;
     let dir = tempfile::tempdir().expect("a directory");
     let at = |name: &str| dir.path().join(name).display().to_string();
-    let ca = http::ca::Ca::load_or_create(dir.path(), base::Clock::real()).expect("a CA");
-    let issued = ca.server(&["localhost"], &["127.0.0.1".parse().expect("an address")]).expect("a certificate");
-    std::fs::write(at("cert.pem"), &issued.cert).expect("written");
-    std::fs::write(at("key.pem"), &issued.key).expect("written");
+    certificate(dir.path());
     let out = std::process::Command::new(env!("CARGO_BIN_EXE_wolke"))
         .args(["web", "nginx-config", "--server-name", "localhost", "--upstream", &format!("127.0.0.1:{}", platform.port)])
         .args(["--certificate", &at("cert.pem"), "--private-key", &at("key.pem")])
@@ -696,10 +693,7 @@ async fn platform_gateway_consoles_behind_nginx() {
     let front = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let dir = tempfile::tempdir().expect("a directory");
     let at = |name: &str| dir.path().join(name).display().to_string();
-    let ca = http::ca::Ca::load_or_create(dir.path(), base::Clock::real()).expect("a CA");
-    let issued = ca.server(&["localhost"], &["127.0.0.1".parse().expect("an address")]).expect("a certificate");
-    std::fs::write(at("cert.pem"), &issued.cert).expect("written");
-    std::fs::write(at("key.pem"), &issued.key).expect("written");
+    certificate(dir.path());
     let out = std::process::Command::new(env!("CARGO_BIN_EXE_wolke"))
         .args(["web", "nginx-config", "--server-name", "localhost", "--upstream", &upstream.local_addr().expect("an address").to_string()])
         .args(["--certificate", &at("cert.pem"), "--private-key", &at("key.pem"), "--https", &front.to_string(), "--http", "0"])
@@ -748,4 +742,12 @@ async fn platform_gateway_consoles_behind_nginx() {
         tokio::time::timeout(PATIENCE, gateway.read_exact(&mut got)).await.expect("it passes at once").expect("bytes");
         assert_eq!(got, said);
     }
+}
+
+/// A certificate of `localhost`, as `cert.pem` and `key.pem`.
+fn certificate(dir: &Path) {
+    let ca = http::ca::Ca::load_or_create(dir, base::Clock::real()).expect("a CA");
+    let issued = ca.server(&["localhost"], &["127.0.0.1".parse().expect("an address")]).expect("a certificate");
+    std::fs::write(dir.join("cert.pem"), &issued.cert).expect("written");
+    std::fs::write(dir.join("key.pem"), &issued.key).expect("written");
 }

@@ -1,5 +1,6 @@
 //! What is written in SAML's words: requests, our metadata, and the encodings of the bindings (SAML 2.0 bindings, sections 3.4 and 3.5). Pure.
 
+use crate::markup::escaped;
 use base::Timestamp;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::path::encode;
@@ -100,21 +101,6 @@ pub fn deflated(xml: &str) -> String {
 pub fn with_query(url: &str, pairs: &[(&str, String)]) -> String {
     let fields: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect();
     format!("{url}{}{}", if url.contains('?') { "&" } else { "?" }, fields.join("&"))
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

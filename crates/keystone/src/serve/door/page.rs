@@ -1,5 +1,6 @@
 //! The pages of the login door: text in, HTML out. Pure. English and Chinese; no script, one style sheet that the policy names by its hash.
 
+use crate::markup::escaped;
 use base::Lang;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Response};
@@ -10,22 +11,6 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:24rem;margin:3rem auto;padding:0 1rem}label{display:block;margin:.5rem 0}\
 input{width:100%;box-sizing:border-box;padding:.4rem;font:inherit}button,a.button{display:inline-block;margin:.5rem .5rem 0 0;padding:.4rem 1rem;\
 font:inherit;border:1px solid #666;border-radius:4px;background:#fff;color:#000;text-decoration:none;cursor:pointer}.error{color:#a00}code{font-size:1.4em}";
-
-/// Text for HTML, inside elements and quoted attributes.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
 
 fn say(lang: Lang, en: &'static str, zh: &'static str) -> &'static str {
     match lang {
@@ -40,7 +25,7 @@ fn page(lang: Lang, title: &str, body: &str, beyond: &str) -> Response {
     let html = format!(
         "<!DOCTYPE html><html lang=\"{code}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>{0}</title><style>{STYLE}</style></head><body><h1>{0}</h1>{body}</body></html>",
-        escape(title)
+        escaped(title)
     );
     let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     let policy =
@@ -69,8 +54,8 @@ impl Form<'_> {
     fn hidden(&self) -> String {
         format!(
             "<input type=\"hidden\" name=\"d\" value=\"{}\"><input type=\"hidden\" name=\"csrf\" value=\"{}\">",
-            escape(self.door),
-            escape(self.csrf)
+            escaped(self.door),
+            escaped(self.csrf)
         )
     }
 }
@@ -80,16 +65,16 @@ pub fn login(lang: Lang, form: &Form<'_>, providers: &[(String, String)], error:
     let s = |en, zh| say(lang, en, zh);
     let mut body = String::new();
     if !error.is_empty() {
-        body += &format!("<p class=\"error\">{}</p>", escape(error));
+        body += &format!("<p class=\"error\">{}</p>", escaped(error));
     }
     for (id, name) in providers {
         let (id, door) = (http::path::encode(id), http::path::encode(form.door));
         let text = format!("{} {}", s("Log in at", "登录方式："), name);
-        body += &format!("<p><a class=\"button\" href=\"{}/sso/{id}?d={door}\">{}</a></p>", escape(form.base), escape(&text));
+        body += &format!("<p><a class=\"button\" href=\"{}/sso/{id}?d={door}\">{}</a></p>", escaped(form.base), escaped(&text));
     }
     let input =
         |name: &str, kind: &str, label: &str, more: &str| format!("<label>{label}<input name=\"{name}\" type=\"{kind}\" {more}></label>");
-    body += &format!("<form method=\"post\" action=\"{}/login\">{}", escape(form.base), form.hidden());
+    body += &format!("<form method=\"post\" action=\"{}/login\">{}", escaped(form.base), form.hidden());
     body += &input("user", "text", s("User", "用户名"), "autocomplete=\"username\" required");
     body += &input("domain", "text", s("Domain", "域"), "value=\"Default\"");
     body += &input("password", "password", s("Password", "密码"), "autocomplete=\"current-password\" required");
@@ -106,21 +91,21 @@ pub fn login(lang: Lang, form: &Form<'_>, providers: &[(String, String)], error:
 /// Shall it be let in? `code` is shown for a device, so that it can be compared; `beyond` is where the answer goes.
 pub fn approve(lang: Lang, form: &Form<'_>, user: &str, code: &str, from: &str, beyond: &str) -> Response {
     let s = |en, zh| say(lang, en, zh);
-    let mut body = format!("<p>{} <b>{}</b>.</p>", s("You are logged in as", "您已登录为"), escape(user));
+    let mut body = format!("<p>{} <b>{}</b>.</p>", s("You are logged in as", "您已登录为"), escaped(user));
     if code.is_empty() {
         body += &format!("<p>{}</p>", s("The command line on this machine asks to work as you.", "本机的命令行请求以您的身份工作。"));
     } else {
         body += &format!(
             "<p>{}</p><p><code>{}</code></p>",
             s("A command line shows this code and asks to work as you:", "某个命令行显示此代码，并请求以您的身份工作："),
-            escape(code)
+            escaped(code)
         );
-        body += &format!("<p>{} {}</p>", s("It asked from the address", "请求来自地址"), escape(from));
+        body += &format!("<p>{} {}</p>", s("It asked from the address", "请求来自地址"), escaped(from));
         body += &format!("<p>{}</p>", s("Allow it only if you started it yourself.", "仅当这是您本人发起时才允许。"));
     }
     body += &format!(
         "<form method=\"post\" action=\"{}/decide\">{}<button name=\"decision\" value=\"allow\">{}</button><button name=\"decision\" value=\"deny\">{}</button></form>",
-        escape(form.base),
+        escaped(form.base),
         form.hidden(),
         s("Allow", "允许"),
         s("Deny", "拒绝")
@@ -133,11 +118,11 @@ pub fn code(lang: Lang, action: &str, error: &str) -> Response {
     let s = |en, zh| say(lang, en, zh);
     let mut body = String::new();
     if !error.is_empty() {
-        body += &format!("<p class=\"error\">{}</p>", escape(error));
+        body += &format!("<p class=\"error\">{}</p>", escaped(error));
     }
     body += &format!(
         "<form method=\"get\" action=\"{}\"><label>{}<input name=\"user_code\" autocomplete=\"off\" required></label><button>{}</button></form>",
-        escape(action),
+        escaped(action),
         s("The code that the command line shows", "命令行显示的代码"),
         s("Go on", "继续")
     );
@@ -146,7 +131,7 @@ pub fn code(lang: Lang, action: &str, error: &str) -> Response {
 
 /// The end of the way, good or bad.
 pub fn told(lang: Lang, text: &str) -> Response {
-    page(lang, say(lang, "Log in", "登录"), &format!("<p>{}</p>", escape(text)), "")
+    page(lang, say(lang, "Log in", "登录"), &format!("<p>{}</p>", escaped(text)), "")
 }
 
 pub fn allowed(lang: Lang) -> Response {
