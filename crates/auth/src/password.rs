@@ -3,10 +3,16 @@
 //! Every function here is pure and slow on purpose (tens of milliseconds): callers run it on a thread that may block. A login for a user that
 //! does not exist calls [`waste`], so that its time does not tell who exists.
 
+mod memory;
+
 use argon2::{
     Algorithm, Argon2, Params, Version,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+    password_hash::{
+        PasswordHasher,
+        phc::{Output, PasswordHash},
+    },
 };
+
 use base::{Result, err};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -82,15 +88,25 @@ impl Stored {
             },
             Stored::Argon2(text) => {
                 let Ok(hash) = PasswordHash::new(text) else { return Outcome::Wrong };
-                // The parameters are in the hash; the instance's own do not count here.
-                if Argon2::default().verify_password(password.as_bytes(), &hash).is_err() {
-                    return Outcome::Wrong;
-                }
-                let same = Params::try_from(&hash).is_ok_and(|p| p.m_cost() >= cost.memory_kib && p.t_cost() >= cost.passes);
-                if same { Outcome::Right } else { Outcome::RightButOld }
+                let Some(params) = same(password, &hash) else { return Outcome::Wrong };
+                let enough = params.m_cost() >= cost.memory_kib && params.t_cost() >= cost.passes;
+                if enough { Outcome::Right } else { Outcome::RightButOld }
             }
         }
     }
+}
+
+/// The parameters of a stored hash, when it is that of the password.
+fn same(password: &str, hash: &PasswordHash) -> Option<Params> {
+    let (salt, known) = (hash.salt?, hash.hash?);
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+    let params = Params::try_from(hash).ok()?;
+    let argon2 = Argon2::new(Algorithm::try_from(hash.algorithm.as_str()).ok()?, version, params.clone());
+    let mut buffer = [0; Output::MAX_LENGTH];
+    let out = buffer.get_mut(..known.len())?;
+    memory::lend(params.block_count(), |blocks| argon2.hash_password_into_with_memory(password.as_bytes(), &salt, out, blocks)).ok()?;
+    // Compares in a time that does not tell where they differ.
+    (Output::new(out).ok()? == known).then_some(params)
 }
 
 /// Hashes a new password, to be stored as it is.

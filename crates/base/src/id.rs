@@ -13,6 +13,11 @@ pub fn hex_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
+/// Whether a text has the shape of [`new_id`] or [`hex_id`]. What has not may be an identifier all the same: built-ins have fixed words.
+pub fn is_id(text: &str) -> bool {
+    matches!(text.len(), 32 | 36) && uuid::Uuid::try_parse(text).is_ok()
+}
+
 /// An identifier of one kind of object: a server's cannot be passed where a disk's is wanted. The shape is never checked: built-ins have
 /// fixed words such as `default` (spec 01 §4).
 pub struct Id<K>(String, PhantomData<fn() -> K>);

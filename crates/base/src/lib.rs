@@ -16,6 +16,6 @@ pub use context::{Bearer, Caller, Ctx, Lang, Role, Scope};
 pub use derive::{Columns, Resource};
 pub use error::{Class, Error, Result};
 pub use facts::{Columns, Facts, Field, Flags, Level, Part, Resource, Row};
-pub use id::{Id, hex_id, new_id};
+pub use id::{Id, hex_id, is_id, new_id};
 pub use time::{Clock, Timestamp};
 pub use value::{BadValue, Cell, Json, Kind, Value};

@@ -54,7 +54,7 @@ impl Engine {
                 if let Some(answer) = class_spec(&op, which).await {
                     return answer;
                 }
-                show::answer(&op, show::find(&op, which).await?).await
+                show::show(&op, which).await
             }
             (Method::Put, [which]) => update::update(&op, which, body).await,
             (Method::Delete, [which]) => delete::delete(&op, which).await,

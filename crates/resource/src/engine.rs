@@ -1,9 +1,9 @@
 //! The engine of one service: its kinds, its database, and who decides.
 
-use crate::{Allowance, Answer, Bound, Gate, Kind, Owners, Params, event, list};
+use crate::{Allowance, Answer, Bound, Gate, Kind, Owners, Params, event, list, view::Answers};
 use base::{Clock, Ctx, Facts, Level, Result, Row, err};
 use std::{collections::HashMap, sync::Arc};
-use store::{Cond, Db, Read};
+use store::{Cond, Db, Read, Select};
 
 /// What a service may set.
 #[derive(Clone, Debug)]
@@ -122,6 +122,16 @@ impl Engine {
             }
         }
         Err(err!(ResourceNotFound, "{} {} not found", facts.name, which))
+    }
+
+    /// The row of that id among those of `cond`, and the answers to what else is asked of the same moment.
+    pub(crate) async fn with(&self, kind: &Kind, id: &str, cond: Cond, asks: Vec<Select>) -> Result<Option<(Row, Answers)>> {
+        let facts = kind.facts;
+        let mut all = vec![Select::whole(facts).filter(Cond::eq("id", id).and(alive(facts)).and(cond))];
+        all.extend(asks);
+        let mut db = &self.db;
+        let mut answers = db.together(&all).await?;
+        Ok(answers.remove(0).pop().map(|values| (Row { facts, values }, answers)))
     }
 
     /// A row another resource's body or parameter refers to: by id or name, visible to the caller.

@@ -95,9 +95,9 @@ pub trait Hooks: Send + Sync + 'static {
         nothing()
     }
 
-    /// What [`Hooks::view`] wants to know of the rows of a page: asked together with what the engine wants to know, so that a database far away is asked
-    /// once. The rows of each select come back in [`Page::answers`].
-    fn asks<'a>(&'a self, _op: &'a Op<'a>, _page: &'a Page) -> Vec<Select> {
+    /// What [`Hooks::view`] wants to know of rows with these identifiers: asked together with what the engine wants to know, and of a single row with the
+    /// row itself, so that a database far away is asked once. The rows of each select come back in [`Page::answers`]. Not called for a page without details.
+    fn asks(&self, _ids: &[&str]) -> Vec<Select> {
         Vec::new()
     }
 

@@ -1,9 +1,12 @@
 //! From rows to the answer: a whole page at once, then straight into bytes.
 
-use crate::{BoxFuture, Objects, Owner, engine::Op, tags};
+use crate::{BoxFuture, Kind, Objects, Owner, engine::Op, tags};
 use base::{Flags, Json, Level, Result, Row, Scope, Value};
 use std::{borrow::Cow, collections::HashMap};
-use store::Read;
+use store::{Read, Select};
+
+/// The rows of several selects.
+pub type Answers = Vec<Vec<Vec<Value>>>;
 
 /// Rows on their way out, with what was computed for each.
 pub struct Page {
@@ -13,7 +16,7 @@ pub struct Page {
     /// The same, written already; no key of these is among `extras`.
     written: Vec<Vec<(&'static str, Vec<u8>)>>,
     /// What was answered to [`crate::Hooks::asks`].
-    pub answers: Vec<Vec<Vec<Value>>>,
+    pub answers: Answers,
     /// Whether computed and joined fields are wanted.
     pub details: bool,
     /// Whether this is one object's own page rather than a list.
@@ -52,6 +55,20 @@ impl Page {
     }
 }
 
+/// What is asked about rows of a kind beside themselves; answered in [`Page::answers`].
+pub(crate) fn asks(kind: &Kind, ids: &[&str], details: bool) -> Vec<Select> {
+    let mut asks = if details { kind.hooks.asks(ids) } else { Vec::new() };
+    if tagged(kind) {
+        asks.push(tags::ask(kind.facts, ids));
+    }
+    asks
+}
+
+/// Whether rows of the kind carry tags.
+fn tagged(kind: &Kind) -> bool {
+    kind.facts.has("id") && kind.facts.has("update_version") && kind.joint.is_none()
+}
+
 /// Fills in what every kind has: owner names, tags, names of referred rows, sharing, what may be done.
 pub(crate) fn standard<'a>(op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, Result<()>> {
     Box::pin(async move {
@@ -59,17 +76,13 @@ pub(crate) fn standard<'a>(op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, 
         if page.rows.is_empty() {
             return Ok(());
         }
-        let mut asks = op.kind.hooks.asks(op, page);
-        let tagged = facts.has("id") && facts.has("update_version") && op.kind.joint.is_none();
-        if tagged {
+        if page.answers.is_empty() && facts.has("id") {
             let ids: Vec<&str> = page.rows.iter().map(Row::id).collect();
-            asks.push(tags::ask(facts, &ids));
-        }
-        if !asks.is_empty() {
+            let asks = asks(op.kind, &ids, page.details);
             let mut db = &op.engine.db;
             page.answers = db.together(&asks).await?;
         }
-        if let Some(rows) = page.answers.pop_if(|_| tagged) {
+        if let Some(rows) = page.answers.pop_if(|_| tagged(op.kind)) {
             let mut found = tags::by_row(rows);
             for i in 0..page.rows.len() {
                 let mut object = Objects::default();

@@ -158,6 +158,10 @@ impl Select {
             offset: 0,
         }
     }
+    /// All columns of a resource's table, in their order.
+    pub fn whole(facts: &'static Facts) -> Select {
+        facts.fields.iter().fold(Select::from(facts.table), |q, f| q.column(f.name, f.kind))
+    }
     /// Some columns of a resource's table, of the kinds its facts name.
     pub fn of(facts: &'static Facts, columns: &[&'static str]) -> Select {
         // What is no column is refused by the database, whatever its kind.

@@ -55,7 +55,7 @@ pub trait Read: Send {
 
     /// All rows of a resource that meet a condition, in no order.
     fn find(&mut self, facts: &'static Facts, cond: Cond) -> impl Future<Output = Result<Vec<Row>>> + Send {
-        let sql = sql::select(self.dialect(), &all(facts, cond), Wish { facts: Some(facts), lock: false });
+        let sql = sql::select(self.dialect(), &Select::whole(facts).filter(cond), Wish { facts: Some(facts), lock: false });
         async move { Ok(of(facts, self.fetch(sql?).await?)) }
     }
 
@@ -68,7 +68,7 @@ pub trait Read: Send {
         limit: u64,
         offset: u64,
     ) -> impl Future<Output = Result<Vec<Row>>> + Send {
-        let mut q = all(facts, cond).page(limit, offset);
+        let mut q = Select::whole(facts).filter(cond).page(limit, offset);
         q.order = order;
         let sql = sql::select(self.dialect(), &q, Wish { facts: Some(facts), lock: false });
         async move { Ok(of(facts, self.fetch(sql?).await?)) }
@@ -77,7 +77,7 @@ pub trait Read: Send {
     /// The row with an identifier, whether or not it is marked deleted.
     fn one(&mut self, facts: &'static Facts, id: &str) -> impl Future<Output = Result<Option<Row>>> + Send {
         let wish = Wish { facts: Some(facts), lock: self.locks() };
-        let sql = sql::select(self.dialect(), &all(facts, Cond::eq("id", id)), wish);
+        let sql = sql::select(self.dialect(), &Select::whole(facts).filter(Cond::eq("id", id)), wish);
         async move { Ok(of(facts, self.fetch(sql?).await?).pop()) }
     }
 
@@ -170,12 +170,6 @@ fn typed<R: Resource>(row: Row) -> R {
         out.set(i, value).unwrap_or_else(|e| unreachable!("column {}: {e}", R::facts().fields[i].name));
     }
     out
-}
-
-fn all(facts: &'static Facts, cond: Cond) -> Select {
-    let mut q = Select::from(facts.table).filter(cond);
-    q.pick = facts.fields.iter().map(|f| Pick::Column(Name::Borrowed(f.name), f.kind)).collect();
-    q
 }
 
 fn of(facts: &'static Facts, rows: Rows) -> Vec<Row> {

@@ -145,8 +145,8 @@ impl Hooks for ServerHooks {
         })
     }
 
-    fn asks<'a>(&'a self, _op: &'a Op<'a>, page: &'a Page) -> Vec<store::Select> {
-        view::asks(page)
+    fn asks(&self, ids: &[&str]) -> Vec<store::Select> {
+        view::asks(ids)
     }
 
     fn view<'a>(&'a self, op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, Result<()>> {

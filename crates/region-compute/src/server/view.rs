@@ -34,12 +34,8 @@ const HOST_SHOWN: [&str; 9] = [
 ];
 
 /// Disks with their ties, and interfaces.
-pub(super) fn asks(page: &Page) -> Vec<Select> {
-    if !page.details {
-        return Vec::new();
-    }
-    let ids = page.ids("id");
-    let mine = || Cond::is_in("guest_id", ids.iter().map(String::as_str)).and(Cond::eq("deleted", false));
+pub(super) fn asks(ids: &[&str]) -> Vec<Select> {
+    let mine = || Cond::is_in("guest_id", ids.iter().copied()).and(Cond::eq("deleted", false));
     let tied = Select::from(GuestDisk::facts().table).column("disk_id", base::Kind::Text).filter(mine());
     vec![
         Select::of(GuestDisk::facts(), TIE).filter(mine()),
