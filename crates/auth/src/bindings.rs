@@ -4,7 +4,7 @@
 //! and remembered until then, or until a binding begins or ends.
 
 use crate::policy::{Policy, PolicySet};
-use base::{Caller, Scope, Timestamp};
+use base::{Caller, Said, Scope, Timestamp, said};
 use ipnet::IpNet;
 use serde_json::json;
 use std::{
@@ -38,17 +38,17 @@ impl Binding {
     }
 
     /// Why it gives a caller nothing here and now; `None` when it does.
-    pub fn absent(&self, caller: &Caller, ip: Option<IpAddr>, now: Timestamp) -> Option<&'static str> {
+    pub fn absent(&self, caller: &Caller, ip: Option<IpAddr>, now: Timestamp) -> Option<Said> {
         if !self.place(ip) {
-            return Some("it holds for logins from other networks");
+            return Some(said!("it holds for logins from other networks"));
         }
         if !self.here(caller) {
-            return Some("it holds in another project");
+            return Some(said!("it holds in another project"));
         }
         if !self.in_time(now) {
-            return Some("it holds at another time");
+            return Some(said!("it holds at another time"));
         }
-        (!self.holds(caller, ip)).then_some("it is bound to another role")
+        (!self.holds(caller, ip)).then(|| said!("it is bound to another role"))
     }
 
     fn place(&self, ip: Option<IpAddr>) -> bool {

@@ -3,7 +3,7 @@
 //! A message is an English template with `{}` places and its arguments. The template is the key of the translation, so the wire's
 //! `data: {id, fields}` (spec 01 §8.1) falls out of it and no sentence is put together in code.
 
-use crate::{BadValue, Lang};
+use crate::{BadValue, Lang, Said};
 use std::fmt;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -80,12 +80,14 @@ struct Inner {
     template: String,
     args: Vec<String>,
     context: Option<String>,
+    /// The last argument as the sentence it is.
+    reason: Option<Said>,
 }
 
 impl Error {
     /// `template` has one `{}` per argument. Prefer [`crate::err!`].
     pub fn new(class: Class, template: &str, args: Vec<String>) -> Error {
-        Error(Box::new(Inner { class, template: template.to_string(), args, context: None }))
+        Error(Box::new(Inner { class, template: template.to_string(), args, context: None, reason: None }))
     }
 
     /// Something that is our fault or the machine's. The cause goes to the log, not to the user.
@@ -129,12 +131,27 @@ impl Error {
     /// The message in a language; `translate` maps an English template to that language's.
     pub fn message(&self, lang: Lang, translate: impl Fn(Lang, &str) -> Option<&'static str>) -> String {
         let template = translate(lang, &self.0.template).unwrap_or(&self.0.template);
-        fill(template, &self.0.args)
+        match (&self.0.reason, self.0.args.split_last()) {
+            (Some(reason), Some((_, args))) => {
+                let args: Vec<String> = args.iter().cloned().chain([reason.say(lang, &translate)]).collect();
+                fill(template, &args)
+            }
+            _ => fill(template, &self.0.args),
+        }
+    }
+
+    /// With its last argument as a sentence that can still be translated.
+    pub fn because(mut self, reason: Said) -> Error {
+        self.0.reason = Some(reason);
+        self
+    }
+    pub fn reason(&self) -> Option<&Said> {
+        self.0.reason.as_ref()
     }
 }
 
 /// Puts the arguments into the places: `{}` takes the next one, `{1}` the second whatever came before, for languages with another order.
-fn fill(template: &str, args: &[String]) -> String {
+pub(crate) fn fill(template: &str, args: &[String]) -> String {
     let mut out = String::with_capacity(template.len() + 16);
     let mut next = 0;
     let mut rest = template;

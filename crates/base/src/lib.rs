@@ -9,6 +9,7 @@ mod error;
 mod facts;
 mod id;
 pub mod meta;
+mod said;
 mod time;
 mod value;
 
@@ -17,5 +18,6 @@ pub use derive::{Columns, Resource};
 pub use error::{Class, Error, Result};
 pub use facts::{Columns, Facts, Field, Flags, Level, Part, Resource, Row};
 pub use id::{Id, hex_id, is_id, new_id};
+pub use said::{Part as SaidPart, Said};
 pub use time::{Clock, Timestamp};
 pub use value::{BadValue, Cell, Json, Kind, Value};

@@ -2,7 +2,7 @@
 //!
 //! The catalogue is `i18n/zh.json` at the root of the repository: one flat object, template → Chinese template with as many `{}`.
 
-use base::{Error, Lang};
+use base::{Error, Lang, Said};
 use std::{collections::HashMap, sync::LazyLock};
 
 static ZH: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
@@ -20,6 +20,11 @@ pub fn translate(lang: Lang, template: &str) -> Option<&'static str> {
 /// The message of an error in a language.
 pub fn message(error: &Error, lang: Lang) -> String {
     error.message(lang, translate)
+}
+
+/// A sentence in a language.
+pub fn say(said: &Said, lang: Lang) -> String {
+    said.say(lang, &translate)
 }
 
 /// The language of a request: query `lang`, header `X-Yunion-Lang`, cookie `lang`, then `Accept-Language`; otherwise English.

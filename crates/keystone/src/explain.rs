@@ -6,7 +6,8 @@ use api_identity::{
     AccessAnswer, AccessHolder, AccessReason, AccessTarget, Assignment, GROUP_DOMAIN, GROUP_PROJECT, Group, Named, USER_DOMAIN,
     USER_PROJECT, User,
 };
-use base::{Bearer, Caller, Ctx, Resource, Result, Role, Row, Scope, err};
+use base::{Bearer, Caller, Ctx, Lang, Resource, Result, Role, Row, Said, SaidPart, Scope, err, said};
+use http::i18n::say;
 use resource::{Ask, Conditional, Engine};
 use service::has_all;
 use std::{
@@ -106,7 +107,7 @@ async fn verdict(engine: &Engine, caller: &Arc<Caller>, ip: Option<IpAddr>, perm
     }
 }
 
-/// Whether a caller may, and why.
+/// Whether a caller may, and why, in a language.
 pub async fn can(
     state: &State,
     engine: &Engine,
@@ -114,9 +115,10 @@ pub async fn can(
     ip: Option<IpAddr>,
     permission: &Permission,
     object: &Object,
+    lang: Lang,
 ) -> Result<AccessAnswer> {
     let verdict = verdict(engine, caller, ip, permission, object).await?;
-    let paths = paths(state, caller).await?;
+    let paths = paths(state, caller, lang).await?;
     let mut reasons: Vec<AccessReason> = Vec::new();
     for tie in state.rules.ties_of(caller) {
         let roles = caller.roles.iter().filter(|r| tie.role_id().is_empty() || r.id == tie.role_id());
@@ -126,7 +128,7 @@ pub async fn can(
         }
         let absent = tie.absent(caller, ip, state.clock.now());
         for (role, path) in ways {
-            reasons.push(reason(&tie, permission, role, path, absent));
+            reasons.push(reason(&tie, permission, role, path, absent.as_ref(), lang));
         }
     }
     // Those that speak of the request come first, the allowing before the denying.
@@ -145,11 +147,11 @@ pub async fn can(
         reasons,
         why: Vec::new(),
     };
-    answer.why = why(&answer);
+    answer.why = why(&answer, lang);
     Ok(answer)
 }
 
-fn reason(tie: &Tie, permission: &Permission, role: String, path: String, absent: Option<&'static str>) -> AccessReason {
+fn reason(tie: &Tie, permission: &Permission, role: String, path: String, absent: Option<&Said>, lang: Lang) -> AccessReason {
     let rule = permission.ask(|ask| tie.policy().decide(ask.service, ask.resource, ask.action, ask.extra).cloned());
     AccessReason {
         policy: tie.policy().name.clone(),
@@ -158,42 +160,55 @@ fn reason(tie: &Tie, permission: &Permission, role: String, path: String, absent
         rule: rule.map(|r| r.to_string()).unwrap_or_default(),
         role,
         path,
-        condition: tie.policy().filter.to_string(),
-        holds: absent.unwrap_or_default().to_string(),
+        condition: tie.policy().filter.said().map(|s| say(&s, lang)).unwrap_or_default(),
+        holds: absent.map(|s| say(s, lang)).unwrap_or_default(),
+    }
+}
+
+/// A scope by its name.
+fn scope(name: &str) -> Said {
+    match name {
+        "system" => said!("system"),
+        "domain" => said!("domain"),
+        "project" => said!("project"),
+        other => said!("{}", other),
     }
 }
 
 /// The answer in sentences.
-fn why(answer: &AccessAnswer) -> Vec<String> {
-    let who = if answer.user.name.is_empty() { "a caller without a token" } else { &answer.user.name };
-    let place = if answer.project.name.is_empty() { String::new() } else { format!(" in the project {}", answer.project.name) };
-    let at = if answer.needs.is_empty() { String::new() } else { format!(" at scope {}", answer.needs) };
-    let mut out = vec![format!("{who}{place} {} {}{at}", if answer.allowed { "may" } else { "may not" }, answer.permission)];
+fn why(answer: &AccessAnswer, lang: Lang) -> Vec<String> {
+    let who = if answer.user.name.is_empty() { said!("a caller without a token") } else { said!("{}", &answer.user.name) };
+    let place = if answer.project.name.is_empty() { Said::default() } else { said!(" in the project {}", &answer.project.name) };
+    let at = if answer.needs.is_empty() { Said::default() } else { said!(" at scope {}", scope(&answer.needs)) };
+    let mut out = vec![match answer.allowed {
+        true => said!("{}{} may {}{}", who, place, &answer.permission, at),
+        false => said!("{}{} may not {}{}", who, place, &answer.permission, at),
+    }];
     if !answer.seen {
-        out.push("the object cannot be seen with these rights: requests about it answer that it is not found".to_string());
+        out.push(said!("the object cannot be seen with these rights: requests about it answer that it is not found"));
     }
     let line = |r: &AccessReason| {
-        let way = [r.path.as_str(), &format!("policy {} at scope {}", r.policy, r.scope), &format!("rule {}", r.rule)];
-        let mut text = way.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" → ");
-        if !r.condition.is_empty() {
-            text.push_str(&format!(", only for {}", r.condition));
+        let rule = r.rule.rsplit_once(": ").map_or(r.rule.as_str(), |(path, _)| path);
+        let verdict = if r.allow { said!("allow") } else { said!("deny") };
+        let mut way = vec![said!("policy {} at scope {}", &r.policy, scope(&r.scope)), said!("rule {}: {}", rule, verdict)];
+        if !r.path.is_empty() {
+            way.insert(0, said!("{}", &r.path));
         }
-        if !r.holds.is_empty() {
-            text.push_str(&format!(" (does not hold now: {})", r.holds));
-        }
-        text
+        let condition = if r.condition.is_empty() { Said::default() } else { said!(", only for {}", &r.condition) };
+        let absent = if r.holds.is_empty() { Said::default() } else { said!(" (does not hold now: {})", &r.holds) };
+        said!("{}{}{}", SaidPart::many(" → ", way), condition, absent)
     };
     let speaking: Vec<&AccessReason> = answer.reasons.iter().filter(|r| !r.rule.is_empty()).collect();
     match (answer.allowed, speaking.is_empty()) {
-        (false, true) => out.push(format!("none of {} policies has a rule for it", answer.reasons.len())),
+        (false, true) => out.push(said!("none of {} policies has a rule for it", answer.reasons.len())),
         _ => out.extend(speaking.iter().map(|r| line(r))),
     }
-    out
+    out.iter().map(|s| say(s, lang)).collect()
 }
 
 /// How a caller came by each of its roles: `user alice → group devs → role project_owner in demo`. Of a group that an identity provider keeps
 /// it is said which: that is where membership changes.
-async fn paths(state: &State, caller: &Caller) -> Result<HashMap<String, String>> {
+async fn paths(state: &State, caller: &Caller, lang: Lang) -> Result<HashMap<String, String>> {
     let target = if caller.project_id.is_empty() { &caller.project_domain_id } else { &caller.project_id };
     let place = if caller.project_id.is_empty() { &caller.project_domain } else { &caller.project };
     if caller.is_guest() || target.is_empty() {
@@ -207,17 +222,18 @@ async fn paths(state: &State, caller: &Caller) -> Result<HashMap<String, String>
     let mut out: HashMap<String, String> = HashMap::new();
     for a in held {
         let role = state.directory.role_name(&a.role_id);
-        let through = if a.actor_id == caller.user_id {
-            String::new()
-        } else {
-            let home = homes.get(&a.actor_id).map(|name| format!(" (of the identity provider {name})")).unwrap_or_default();
-            format!(" → group {}{home}", groups.get(&a.actor_id).map_or(a.actor_id.as_str(), String::as_str))
+        let group = groups.get(&a.actor_id).map_or(a.actor_id.as_str(), String::as_str);
+        let path = match (a.actor_id == caller.user_id, homes.get(&a.actor_id)) {
+            (true, _) => said!("user {} → role {} in {}", &caller.user, role, place),
+            (false, None) => said!("user {} → group {} → role {} in {}", &caller.user, group, role, place),
+            (false, Some(home)) => {
+                said!("user {} → group {} (of the identity provider {}) → role {} in {}", &caller.user, group, home, role, place)
+            }
         };
-        let path = format!("user {}{through} → role {role} in {place}", caller.user);
         // The direct way explains more than one through a group.
         let entry = out.entry(a.role_id).or_default();
-        if entry.is_empty() || through.is_empty() {
-            *entry = path;
+        if entry.is_empty() || a.actor_id == caller.user_id {
+            *entry = say(&path, lang);
         }
     }
     Ok(out)
@@ -240,6 +256,7 @@ pub async fn who_can(
     permission: &Permission,
     object: &Object,
     visible: Cond,
+    lang: Lang,
 ) -> Result<(Vec<AccessHolder>, bool)> {
     let ties = state.rules.allowing(|policy| permission.ask(|a| policy.allows(a.service, a.resource, a.action, a.extra)));
     let roles: BTreeSet<&str> = ties.iter().map(Tie::role_id).filter(|id| !id.is_empty()).collect();
@@ -292,7 +309,7 @@ pub async fn who_can(
             .max_by_key(|t| t.scope());
         let Some(tie) = tie else { continue };
         let group = ways.get(tie.role_id()).and_then(|g| groups.get(g)).cloned().unwrap_or_default();
-        let reason = reason(tie, permission, state.directory.role_name(tie.role_id()), String::new(), None);
+        let reason = reason(tie, permission, state.directory.role_name(tie.role_id()), String::new(), None, lang);
         out.push(AccessHolder {
             user: Named { id: user.clone(), name: row.name().to_string() },
             target: AccessTarget {
@@ -352,7 +369,7 @@ pub async fn as_member(state: &State, user: &Row, project: &str) -> Result<Calle
 }
 
 /// What everybody who is logged in may, by rules of the platform and bindings without a role.
-pub fn everybody(state: &State, permission: &Permission) -> Vec<AccessReason> {
+pub fn everybody(state: &State, permission: &Permission, lang: Lang) -> Vec<AccessReason> {
     let ties = state.rules.allowing(|policy| permission.ask(|a| policy.allows(a.service, a.resource, a.action, a.extra)));
-    ties.iter().filter(|t| t.everybody()).map(|t| reason(t, permission, String::new(), String::new(), None)).collect()
+    ties.iter().filter(|t| t.everybody()).map(|t| reason(t, permission, String::new(), String::new(), None, lang)).collect()
 }

@@ -228,7 +228,7 @@ impl Tie {
         self.0.scope
     }
     /// Why it gives the caller nothing here and now.
-    pub fn absent(&self, caller: &Caller, ip: Option<IpAddr>, now: base::Timestamp) -> Option<&'static str> {
+    pub fn absent(&self, caller: &Caller, ip: Option<IpAddr>, now: base::Timestamp) -> Option<base::Said> {
         self.0.absent(caller, ip, now)
     }
 }

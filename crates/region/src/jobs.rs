@@ -10,11 +10,11 @@ use task::{ArchivedTask, TaskRow};
 struct TaskHooks;
 
 impl Hooks for TaskHooks {
-    fn view<'a>(&'a self, _op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, Result<()>> {
+    fn view<'a>(&'a self, op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             for i in 0..page.rows.len() {
                 if let Some(error) = task::error_from_json(&page.rows[i].get("error").to_json()) {
-                    page.add(i, "reason", error.to_string());
+                    page.add(i, "reason", http::i18n::message(&error, op.ctx.lang));
                 }
             }
             Ok(())
@@ -31,7 +31,7 @@ fn history<'a>(_: &'a TaskHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<
             .into_iter()
             .map(|s| {
                 json!({"name": s.name, "phase": s.phase, "state": s.state, "attempts": s.attempts, "started_at": s.started_at.to_string(), "ended_at": time(s.ended_at),
-                    "error": task::error_from_json(&s.error).map(|e| e.to_string())})
+                    "error": task::error_from_json(&s.error).map(|e| http::i18n::message(&e, op.ctx.lang))})
             })
             .collect();
         Ok(Reply::Value(json!({ "steps": steps })))

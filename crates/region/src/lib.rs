@@ -48,6 +48,8 @@ pub struct Parts {
 
 /// The service, ready to be served.
 pub struct Region {
+    /// MiB of the smallest root disk; smaller ones are made so large.
+    pub root_minimum: i64,
     pub engine: Arc<Engine>,
     pub agents: Arc<Agents>,
     pub scheduler: Arc<Scheduler>,
@@ -99,7 +101,7 @@ impl Region {
         migrate(&db).await?;
         seed::builtins(&db).await?;
         let scheduler = Arc::new(Scheduler::start(db.clone()).await?);
-        let (bounds, dns) = (settings.bounds.clone(), settings.dns.clone());
+        let (bounds, dns, root_minimum) = (settings.bounds.clone(), settings.dns.clone(), settings.root_minimum);
         let env = Arc::new(Compute { images: images.clone(), scheduler: scheduler.clone(), settings, seal: seal.clone() });
         let mut kinds = region_infra::kinds(&bounds, &seal);
         kinds.extend(region_network::kinds(&dns));
@@ -109,7 +111,17 @@ impl Region {
         let engine = Arc::new(Engine::new("compute", db.clone(), clock.clone(), gate.clone(), owners, kinds, options));
         let agents = Arc::new(Agents::new(db.clone(), clock, env.clone()).allowing(allowance));
         let tasks = Arc::new(region_compute::tasks().options(task::Options { node, ..task::Options::default() }).build(&db, env));
-        Ok(Arc::new(Region { engine, agents, scheduler, gate, images, tasks, consoles: consoles::Consoles::default(), own_url }))
+        Ok(Arc::new(Region {
+            root_minimum,
+            engine,
+            agents,
+            scheduler,
+            gate,
+            images,
+            tasks,
+            consoles: consoles::Consoles::default(),
+            own_url,
+        }))
     }
 
     /// Starts what works beside requests.

@@ -39,6 +39,7 @@ impl Region {
         Router::new()
             .get("/openapi.json", on!(openapi))
             .get("/usages", on!(usages))
+            .get("/limits", on!(limits))
             .post("/agent/enroll", on!(enroll))
             .post("/agent/register", on!(register))
             .get("/agent/desired", on!(desired))
@@ -69,7 +70,7 @@ pub fn scheduler_router(scheduler: Arc<Scheduler>, gate: Arc<dyn Gate>, identify
             let ask = Ask { service: "compute", resource: "scheduler", action: "perform", extra: &[] };
             resource::demand(gate.as_ref(), &request.ctx(identify(&request.headers)), &ask, Scope::System)?;
             let path: Vec<&str> = request.tail().iter().map(String::as_str).collect();
-            Ok(Response::json(&scheduler.serve(&path, &body).await?))
+            Ok(Response::json(&scheduler.serve(&path, &body, request.lang).await?))
         }
     };
     Router::new().post("/scheduler", serve.clone()).post("/scheduler/{*path}", serve)
@@ -117,6 +118,15 @@ async fn openapi(desk: &Desk, _: Request) -> Reply {
 async fn usages(desk: &Desk, request: Request) -> Reply {
     let ctx = desk.ctx(&request);
     Ok(Response::json(&desk.region.usages(&ctx, request.query.text("scope")).await?))
+}
+
+/// What a new server may have at least and at most: `{"limits": {"root_disk_min_mb", "disks"}}`.
+async fn limits(desk: &Desk, request: Request) -> Reply {
+    let ctx = desk.ctx(&request);
+    if ctx.caller.is_guest() {
+        return Err(err!(Unauthorized, "no valid token; log in"));
+    }
+    Ok(Response::json(&json!({"limits": {"root_disk_min_mb": desk.region.root_minimum, "disks": region_compute::task::MOST_DISKS}})))
 }
 
 /// A token good for one host: `POST /host_tokens {"host_token": {"seconds": 3600}}`.

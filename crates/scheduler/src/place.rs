@@ -1,6 +1,7 @@
 //! The pure part: from a snapshot and a request to ranked candidates and a reason for every host that is not one.
 
 use crate::{HostView, NetView, Snapshot, StorageView};
+use base::{Error, Said, SaidPart, err, said};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
@@ -92,40 +93,41 @@ pub enum Refusal {
 
 impl Refusal {
     /// A sentence without the host's name; numbers say what would do.
-    pub fn text(&self, r: &Request) -> String {
+    pub fn said(&self, r: &Request) -> Said {
         match self {
-            Refusal::Disabled => "it is disabled".into(),
-            Refusal::Offline => "its agent is offline".into(),
-            Refusal::Maintenance => "it is under maintenance".into(),
-            Refusal::Type(t) => format!("its type is {t}"),
-            Refusal::NotPreferred => "another host was asked for".into(),
-            Refusal::Zone => "it is in another zone".into(),
-            Refusal::Architecture(a) => format!("its architecture is {a}"),
-            Refusal::Cpu { free } => format!("{} processors wanted, {free} free", r.vcpu_count),
-            Refusal::Memory { free } => format!("{} MiB of memory wanted, {free} free", r.vmem_size),
+            Refusal::Disabled => said!("it is disabled"),
+            Refusal::Offline => said!("its agent is offline"),
+            Refusal::Maintenance => said!("it is under maintenance"),
+            Refusal::Type(t) => said!("its type is {}", t),
+            Refusal::NotPreferred => said!("another host was asked for"),
+            Refusal::Zone => said!("it is in another zone"),
+            Refusal::Architecture(a) => said!("its architecture is {}", a),
+            Refusal::Cpu { free } => said!("{} processors wanted, {} free", r.vcpu_count, *free),
+            Refusal::Memory { free } => said!("{} MiB of memory wanted, {} free", r.vmem_size, *free),
             Refusal::Storage { disk, free } => {
-                format!("no storage for disk {disk}: {} MiB wanted, at most {free} free", r.disks.get(*disk).map_or(0, |d| d.size))
+                let size = r.disks.get(*disk).map_or(0, |d| d.size);
+                said!("no storage for disk {}: {} MiB wanted, at most {} free", *disk, size, *free)
             }
-            Refusal::Network { nic } => format!("the network of interface {nic} is not on its wires"),
-            Refusal::Addresses { nic } => format!("no free address for interface {nic}"),
+            Refusal::Network { nic } => said!("the network of interface {} is not on its wires", *nic),
+            Refusal::Addresses { nic } => said!("no free address for interface {}", *nic),
         }
     }
 
-    /// The word reasons are counted by.
-    fn class(&self) -> &'static str {
+    /// So many hosts were refused for this; also what reasons are counted by.
+    fn counted(&self, n: usize) -> Said {
         match self {
-            Refusal::Disabled => "disabled",
-            Refusal::Offline => "offline",
-            Refusal::Maintenance => "under maintenance",
-            Refusal::Type(_) => "of another type",
-            Refusal::NotPreferred => "not the one asked for",
-            Refusal::Zone => "in another zone",
-            Refusal::Architecture(_) => "of another architecture",
-            Refusal::Cpu { .. } => "without enough processors",
-            Refusal::Memory { .. } => "without enough memory",
-            Refusal::Storage { .. } => "without enough storage",
-            Refusal::Network { .. } => "not on the network",
-            Refusal::Addresses { .. } => "without a free address",
+            Refusal::Disabled => said!("{} disabled", n),
+            Refusal::Offline => said!("{} offline", n),
+            Refusal::Maintenance => said!("{} under maintenance", n),
+            Refusal::Type(_) => said!("{} of another type", n),
+            Refusal::NotPreferred => said!("{} not the one asked for", n),
+            Refusal::Zone => said!("{} in another zone", n),
+            Refusal::Architecture(_) => said!("{} of another architecture", n),
+            Refusal::Cpu { .. } => said!("{} without enough processors", n),
+            Refusal::Memory { .. } => said!("{} without enough memory", n),
+            Refusal::Storage { .. } => said!("{} without enough storage", n),
+            Refusal::Network { .. } => said!("{} not on the network", n),
+            Refusal::Addresses { .. } => said!("{} without a free address", n),
         }
     }
 }
@@ -143,20 +145,30 @@ pub struct Outcome {
 const NAMED: usize = 10;
 
 impl Outcome {
-    /// Why there is no candidate, in words: counted by reason, and the first hosts by name.
-    pub fn explain(&self, request: &Request) -> String {
+    /// Why there is no candidate: counted by reason, and the first hosts by name.
+    pub fn explain(&self, request: &Request) -> Said {
         if self.refusals.is_empty() {
-            return "there are no hosts; add one with wolke host".into();
+            return said!("there are no hosts; add one with wolke host");
         }
-        let mut by_reason: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut by_reason: BTreeMap<String, (&Refusal, usize)> = BTreeMap::new();
         for (_, refusal) in &self.refusals {
-            *by_reason.entry(refusal.class()).or_default() += 1;
+            by_reason.entry(refusal.counted(0).to_string()).or_insert((refusal, 0)).1 += 1;
         }
-        let summary: Vec<String> = by_reason.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
-        let named: Vec<String> =
-            self.refusals.iter().take(NAMED).map(|(host, refusal)| format!("{host}: {}", refusal.text(request))).collect();
-        let more = if self.refusals.len() > NAMED { format!("; and {} more", self.refusals.len() - NAMED) } else { String::new() };
-        format!("{} hosts, {} ({}{more})", self.refusals.len(), summary.join(", "), named.join("; "))
+        let summary = SaidPart::many(", ", by_reason.values().map(|(refusal, n)| refusal.counted(*n)));
+        let mut named: Vec<Said> =
+            self.refusals.iter().take(NAMED).map(|(host, refusal)| said!("{}: {}", host, refusal.said(request))).collect();
+        if self.refusals.len() > NAMED {
+            named.push(said!("and {} more", self.refusals.len() - NAMED));
+        }
+        said!("{} hosts, {} ({})", self.refusals.len(), summary, SaidPart::many("; ", named))
+    }
+}
+
+impl Outcome {
+    /// The refusal of a request that nothing can take.
+    pub fn refused(&self, request: &Request) -> Error {
+        let why = self.explain(request);
+        err!(InsufficientResource, "No matching resources: {}", why).because(why)
     }
 }
 
@@ -394,7 +406,7 @@ mod tests {
             Err(refusal) => {
                 assert!(out.candidates.is_empty(), "{:?}", out.candidates);
                 assert!(out.refusals.iter().any(|(_, r)| *r == refusal), "{:?}", out.refusals);
-                assert!(out.explain(&r).starts_with("2 hosts"), "{}", out.explain(&r));
+                assert!(out.explain(&r).to_string().starts_with("2 hosts"), "{}", out.explain(&r));
             }
         }
     }
@@ -446,6 +458,6 @@ mod tests {
 
     #[test]
     fn no_hosts_is_said() {
-        assert!(place(&Snapshot::default(), &request(), 5).explain(&request()).contains("no hosts"));
+        assert!(place(&Snapshot::default(), &request(), 5).explain(&request()).to_string().contains("no hosts"));
     }
 }

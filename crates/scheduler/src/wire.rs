@@ -1,7 +1,7 @@
 //! The scheduler's own endpoints, as existing clients call them (spec 12 §1).
 
 use crate::{Candidate, DiskWish, HostView, NetWish, Outcome, Request, Scheduler, StorageView};
-use base::{Json, Kind, Result, err};
+use base::{Json, Kind, Lang, Result, err};
 use serde_json::json;
 use std::collections::HashMap;
 use store::{Cond, Read, Select};
@@ -42,15 +42,15 @@ fn wanted_count(body: &Json) -> usize {
 const SUGGESTIONS: i64 = 100;
 
 impl Scheduler {
-    /// `POST /scheduler/{word}`; clean-cache and its kin have nothing to do here: the snapshot follows the database by itself.
-    pub async fn serve(&self, path: &[&str], body: &Json) -> Result<Json> {
+    /// `POST /scheduler/{word}`, its explanations in a language; clean-cache and its kin have nothing to do here: the snapshot follows the database by itself.
+    pub async fn serve(&self, path: &[&str], body: &Json, lang: Lang) -> Result<Json> {
         match path {
             [] => {
                 let wanted = self.understand(body).await?;
                 let count = wanted_count(body);
                 let (dealt, out) = self.deal(&wanted, count);
                 if dealt.is_empty() {
-                    return Err(err!(InsufficientResource, "No matching resources: {}", out.explain(&wanted)));
+                    return Err(out.refused(&wanted));
                 }
                 let mut rows: Vec<Json> = dealt.iter().map(|c| candidate(c, &wanted)).collect();
                 // As many as were asked for: those without a place fail alone.
@@ -65,11 +65,11 @@ impl Scheduler {
                 let filtered: Vec<Json> = self.with(|s| {
                     let ids: HashMap<&str, &str> = s.hosts.values().map(|h| (h.name.as_str(), h.id.as_str())).collect();
                     let refused = |(host, refusal): &(String, crate::Refusal)| {
-                        json!({"id": ids.get(host.as_str()), "name": host, "filter_name": "placement", "reasons": [refusal.text(&wanted)]})
+                        json!({"id": ids.get(host.as_str()), "name": host, "filter_name": "placement", "reasons": [http::i18n::say(&refusal.said(&wanted), lang)]})
                     };
                     out.refusals.iter().take(100).map(refused).collect()
                 });
-                let reasons = if dealt.len() < count { vec![out.explain(&wanted)] } else { vec![] };
+                let reasons = if dealt.len() < count { vec![http::i18n::say(&out.explain(&wanted), lang)] } else { vec![] };
                 Ok(json!({"candidates": rows, "can_create": dealt.len() >= count, "req_count": count, "allow_count": dealt.len(),
                     "filtered_candidates": filtered, "not_allow_reasons": reasons}))
             }

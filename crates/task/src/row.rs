@@ -217,7 +217,7 @@ impl TaskRow {
 pub fn error_to_json(error: &Error) -> Json {
     json!({
         "class": error.class().name(), "template": error.template(), "args": error.args(), "context": error.context(),
-        "message": error.to_string(),
+        "reason": error.reason(), "message": error.to_string(),
     })
 }
 
@@ -228,6 +228,11 @@ pub fn error_from_json(json: &Json) -> Option<Error> {
     let args = json.get("args").and_then(Json::as_array).into_iter().flatten();
     let args = args.map(|a| a.as_str().unwrap_or_default().to_string()).collect();
     let error = Error::new(class, text("template")?, args);
+    let reason = json.get("reason").filter(|r| !r.is_null()).and_then(|r| serde_json::from_value(r.clone()).ok());
+    let error = match reason {
+        Some(reason) => error.because(reason),
+        None => error,
+    };
     Some(match text("context") {
         Some(context) => error.with_context(context),
         None => error,

@@ -1,6 +1,6 @@
 //! Tag conditions beside a policy: an allow of it reaches only rows with these tags (spec 01 §11.7).
 
-use base::{Json, Result, err};
+use base::{Json, Result, Said, err, said};
 use std::collections::BTreeMap;
 
 /// Tags that must all be there. An empty list of values stands for any value.
@@ -29,21 +29,25 @@ impl TagFilter {
     }
 }
 
-impl std::fmt::Display for TagFilter {
-    /// `rows with user:env=dev|qa and user:team; projects with …`; nothing when it is empty.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl TagFilter {
+    /// `rows with user:env=dev|qa and user:team; projects with …`; none when it is empty.
+    pub fn said(&self) -> Option<Said> {
         let one =
             |(key, values): (&String, &Vec<String>)| if values.is_empty() { key.clone() } else { format!("{key}={}", values.join("|")) };
-        let set = |set: &TagSet| set.iter().map(one).collect::<Vec<_>>().join(" and ");
-        let mut first = true;
-        for (what, sets) in [("rows", &self.object), ("projects", &self.project), ("domains", &self.domain)] {
-            if !sets.is_empty() {
-                let sets = sets.iter().map(set).collect::<Vec<_>>().join(" or ");
-                write!(f, "{}{what} with {sets}", if first { "" } else { "; " })?;
-                first = false;
-            }
-        }
-        Ok(())
+        let set = |set: &TagSet| set.iter().map(|pair| said!("{}", one(pair))).reduce(|a, b| said!("{} and {}", a, b)).unwrap_or_default();
+        let any = |sets: &[TagSet]| sets.iter().map(set).reduce(|a, b| said!("{} or {}", a, b));
+        let all = [
+            any(&self.object).map(|sets| said!("rows with {}", sets)),
+            any(&self.project).map(|sets| said!("projects with {}", sets)),
+            any(&self.domain).map(|sets| said!("domains with {}", sets)),
+        ];
+        all.into_iter().flatten().reduce(|a, b| said!("{}; {}", a, b))
+    }
+}
+
+impl std::fmt::Display for TagFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.said().map_or(Ok(()), |said| said.fmt(f))
     }
 }
 

@@ -85,7 +85,7 @@ async fn can(desk: &Desk, mut visit: Visit) -> Reply {
         ip = Some(told);
     }
     let object = object(desk, &visit, &question).await?;
-    let answer = explain::can(&desk.state, engine, &caller, ip, &permission, &object).await?;
+    let answer = explain::can(&desk.state, engine, &caller, ip, &permission, &object, ctx.lang).await?;
     Ok(Response::json(&serde_json::json!({ "access": serde_json::to_value(answer).map_err(Error::internal)? })))
 }
 
@@ -108,8 +108,8 @@ async fn who_can(desk: &Desk, mut visit: Visit) -> Reply {
     demand_overview(desk, &visit)?;
     let object = object(desk, &visit, &question).await?;
     let visible = role_assignments::visible(desk, &visit)?;
-    let (holders, more) = explain::who_can(&desk.state, &desk.engine, &permission, &object, visible).await?;
-    let everybody = explain::everybody(&desk.state, &permission);
+    let (holders, more) = explain::who_can(&desk.state, &desk.engine, &permission, &object, visible, visit.ctx.lang).await?;
+    let everybody = explain::everybody(&desk.state, &permission, visit.ctx.lang);
     let answer = AccessHolders { permission: question.permission, holders, more, everybody };
     Ok(Response::json(&serde_json::json!({ "access": serde_json::to_value(answer).map_err(Error::internal)? })))
 }

@@ -6,7 +6,7 @@
 use super::{power, steps};
 use crate::{Compute, Image, intent};
 use api_compute::{Disk, GuestDisk, GuestNetwork, Network, Server, status};
-use base::{Error, Json, Resource, Result, Row, err, meta, new_id};
+use base::{Error, Json, Resource, Result, Row, err, meta, new_id, said};
 use region_network::{Wish, allocate, new_mac};
 use scheduler::{Candidate, DiskWish, NetWish, Request};
 use serde::{Deserialize, Serialize};
@@ -215,12 +215,11 @@ impl Step<Compute> for Schedule {
             .await?;
             return Ok(Some(candidate.clone()));
         }
-        let why = if outcome.candidates.is_empty() {
-            outcome.explain(&request)
-        } else {
-            "others took the room of every fitting host at the same moment; try again".to_string()
-        };
-        Err(err!(InsufficientResource, "No matching resources: {}", why))
+        if outcome.candidates.is_empty() {
+            return Err(outcome.refused(&request));
+        }
+        let why = said!("others took the room of every fitting host at the same moment; try again");
+        Err(err!(InsufficientResource, "No matching resources: {}", why).because(why))
     }
 
     async fn undo(&self, _: &Compute, tx: &mut Tx, _: &StepKey, out: &Option<Candidate>) -> Result<()> {

@@ -79,7 +79,7 @@ impl Step<Compute> for Place {
             intent::touch_host(tx, &candidate.host_id).await?;
             return Ok((storage.clone(), candidate.host_id.clone()));
         }
-        Err(err!(InsufficientResource, "No matching resources: {}", outcome.explain(&request)))
+        Err(outcome.refused(&request))
     }
 
     /// The host may have begun: it is asked to remove what there is, and the row stays with the reason. The room is free when it is gone.

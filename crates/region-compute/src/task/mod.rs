@@ -17,7 +17,7 @@ pub mod plan {
 }
 pub use delete::ServerDelete;
 pub use disk::{DiskCreate, DiskDelete, DiskResize};
-pub(crate) use parts::MOST_DISKS;
+pub use parts::MOST_DISKS;
 pub use parts::{ServerAttachDisk, ServerAttachNetwork, ServerCreateDisk, ServerDetachDisk, ServerDetachNetwork};
 pub use power::{ServerRestart, ServerStart, ServerStop};
 pub use rebuild::{ServerRebuildRoot, Told};

@@ -7,7 +7,7 @@ use super::create::{DiskPlan, NicPlan, address_for, disk_of, insert_disk, nic_of
 use super::steps::{Applied, Back, Disks, Look, bump, unchanged};
 use crate::{Compute, intent, quota};
 use api_compute::{Disk, GuestDisk, GuestNetwork, ReservedIp};
-use base::{Error, Json, Resource, Result, err, new_id};
+use base::{Error, Json, Resource, Result, err, new_id, said};
 use scheduler::{Candidate, DiskWish, NetWish, Request};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use task::{Flow, Step, StepKey, Task};
 /// How long a host may take to plug something.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Disks of one server.
-pub(crate) const MOST_DISKS: usize = 26;
+pub const MOST_DISKS: usize = 26;
 
 /// `createdisk`: new disks for a server.
 #[derive(Serialize, Deserialize)]
@@ -162,8 +162,8 @@ async fn on_its_host(env: &Compute, tx: &mut Tx, server: &str, disks: &[DiskPlan
     let mut outcome = env.scheduler.place(&request, 1);
     // Only the host's own reason helps: that another was asked for is known.
     let name = outcome.refusals.iter().find(|(_, why)| !matches!(why, scheduler::Refusal::NotPreferred));
-    let why = name.map_or_else(|| outcome.explain(&request), |(host, why)| format!("{host}: {}", why.text(&request)));
-    outcome.candidates.pop().ok_or_else(|| err!(InsufficientResource, "No matching resources: {}", why))
+    let why = name.map_or_else(|| outcome.explain(&request), |(host, why)| said!("{}: {}", host, why.said(&request)));
+    outcome.candidates.pop().ok_or_else(|| err!(InsufficientResource, "No matching resources: {}", why).because(why))
 }
 
 /// Takes room on the server's host and asks for disks there.

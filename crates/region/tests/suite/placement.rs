@@ -9,7 +9,7 @@ async fn answers_of_the_scheduler(world: World) {
     let host = world.host("h1", How::Obedient).await;
     let serve = async |word: &str, body: Json| {
         let words: Vec<&str> = word.split('/').filter(|w| !w.is_empty()).collect();
-        world.region.scheduler.serve(&words, &body).await
+        world.region.scheduler.serve(&words, &body, base::Lang::En).await
     };
     let net = world.get("networks/net").await.unwrap()["network"]["id"].clone();
     let vm = |more: Json| {

@@ -85,7 +85,7 @@ impl Player {
         let path = path.trim_start_matches('/');
         let body = self.names.apply_json(&exchange.request.body);
         if let Some(words) = path.strip_prefix("scheduler/") {
-            let answer = world.region.scheduler.serve(&words.split('/').collect::<Vec<_>>(), &body).await;
+            let answer = world.region.scheduler.serve(&words.split('/').collect::<Vec<_>>(), &body, base::Lang::En).await;
             return answer.map_or_else(|e| (e.class().http(), http::error_body::body(&e, Lang::En, "r")), |a| (200, a));
         }
         let method = match exchange.request.method.as_str() {
@@ -168,7 +168,7 @@ async fn recorded_exchanges(world: World) {
     player.play(&world, recording!("22-host-enable")).await;
 
     let by_name = json!({"vmem_size": 1024, "nets": [{"network": "net"}]});
-    let by_name = world.region.scheduler.serve(&["test"], &by_name).await.expect("a test");
+    let by_name = world.region.scheduler.serve(&["test"], &by_name, base::Lang::En).await.expect("a test");
     player.expect(by_name["total"] == 1, ".data has no network by name");
     let dry = player.play(&world, recording!("33-server-create-dryrun")).await;
     assert_eq!(dry["total"], 1, "{dry}");

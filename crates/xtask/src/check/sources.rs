@@ -72,7 +72,7 @@ pub fn templates(house: &House) -> Result<Vec<Template>> {
     Ok(all)
 }
 
-/// `err!(Class, "…", args…)`, `bail!(Class, "…", args…)` and `Error::new(class, "…", arguments)`.
+/// `said!("…", args…)`, `err!(Class, "…", args…)`, `bail!(Class, "…", args…)` and `Error::new(class, "…", arguments)`.
 fn templates_in(file: &str, tokens: &[Located]) -> Vec<Template> {
     let word = |at: usize| match tokens.get(at).map(|t| &t.token) {
         Some(Token::Word(word)) => word.as_str(),
@@ -84,9 +84,11 @@ fn templates_in(file: &str, tokens: &[Located]) -> Vec<Template> {
     };
     let mut all = Vec::new();
     for at in 0..tokens.len() {
-        let (open, counted) = match word(at) {
-            "err" | "bail" if mark(at + 1) == '!' => (at + 2, true),
-            "Error" if mark(at + 1) == ':' && mark(at + 2) == ':' && word(at + 3) == "new" => (at + 4, false),
+        // Where the brackets open, whether the arguments can be counted, and whether a class comes first.
+        let (open, counted, class) = match word(at) {
+            "err" | "bail" if mark(at + 1) == '!' => (at + 2, true, true),
+            "said" if mark(at + 1) == '!' => (at + 2, true, false),
+            "Error" if mark(at + 1) == ':' && mark(at + 2) == ':' && word(at + 3) == "new" => (at + 4, false, true),
             _ => continue,
         };
         if !matches!(mark(open), '(' | '{' | '[') {
@@ -94,10 +96,14 @@ fn templates_in(file: &str, tokens: &[Located]) -> Vec<Template> {
         }
         let Some(close) = matching(tokens, open) else { continue };
         let commas = top_commas(tokens, open, close);
-        let Some(&first) = commas.first() else { continue };
+        let first = match (class, commas.first()) {
+            (false, _) => open,
+            (true, Some(&comma)) => comma,
+            (true, None) => continue,
+        };
         let Some(Located { token: Token::Text(text), line }) = tokens.get(first + 1) else { continue };
         // A trailing comma is not an argument.
-        let arguments = commas.len() - 1 - usize::from(commas.last() == Some(&(close - 1)));
+        let arguments = commas.len() - usize::from(class) - usize::from(commas.last() == Some(&(close - 1)));
         all.push(Template { file: file.to_string(), line: *line, text: text.clone(), arguments: counted.then_some(arguments) });
     }
     all
