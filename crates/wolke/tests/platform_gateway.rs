@@ -182,6 +182,22 @@ async fn second_factor(platform: &Platform) {
     let mut old = again.clone();
     old.jar.insert("wolke_session".into(), waiting);
     assert_eq!(old.send(Method::GET, "/api/v1/auth/user", None).await.0, 401);
+
+    // What weakens it takes a code of it; then the password alone is enough, and the session goes on.
+    let told = again.get("/api/v1/auth/second-factor").await;
+    assert_eq!((&told["enabled"], &told["recovery_codes"]), (&json!(true), &json!(8)), "{told}");
+    for path in ["/api/v1/auth/second-factor/recovery-codes", "/api/v1/auth/second-factor/remove"] {
+        assert_eq!(again.send(Method::POST, path, Some(json!({}))).await.0, 400);
+        assert_eq!(again.send(Method::POST, path, Some(json!({"passcode": "000000"}))).await.0, 400);
+    }
+    let fresh = again.post("/api/v1/auth/second-factor/recovery-codes", json!({"passcode": codes[1]})).await;
+    let fresh: Vec<String> = serde_json::from_value(fresh["recovery_codes"].clone()).expect("recovery codes");
+    assert!(fresh.len() >= 9 && !fresh.contains(&codes[2]));
+    assert_eq!(again.send(Method::POST, "/api/v1/auth/second-factor/remove", Some(json!({"passcode": codes[2]}))).await.0, 400, "void");
+    let before = again.session();
+    again.post("/api/v1/auth/second-factor/remove", json!({"passcode": fresh[0]})).await;
+    assert!(again.session() != before && again.shown()["totp_on"] == false, "{}", again.shown());
+    assert_eq!(again.get("/api/v1/auth/second-factor").await["enabled"], false);
 }
 
 fn unbase32(text: &str) -> Vec<u8> {

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     Gateway,
+    door::Visit,
     session::{Factor, Held, Opening, Session},
 };
 use base::{Class, Json, Result, err};
@@ -106,4 +107,56 @@ pub(super) async fn start(gateway: &Gateway, session: &Session, held: &Held) -> 
     let factor = answer.json().await?["second_factor"].clone();
     let uri = factor["uri"].as_str().unwrap_or_default();
     Ok(json!({"qrcode": STANDARD.encode(crate::picture::of(uri)?), "uri": uri, "secret": factor["secret"]}))
+}
+
+/// `GET second-factor`: `{"enabled", "recovery_codes"}`, the codes that are left.
+pub async fn show(gateway: &Gateway, request: Request) -> Reply {
+    let visit = gateway.enter(request).await?;
+    let path = format!("/users/{}/second_factor", http::path::encode(&visit.session.user_id));
+    let answer = gateway.services.identity(Method::GET, &path).ctx(&visit.ctx).send().await?;
+    Ok(Response::json(&answer.json().await?["second_factor"]))
+}
+
+/// `POST second-factor/remove {"passcode"}`: the password alone opens sessions again. This one goes on.
+pub async fn remove(gateway: &Gateway, request: Request) -> Reply {
+    let (visit, _) = with_a_code(gateway, request, "remove").await?;
+    let old = &visit.session;
+    let opening = Opening {
+        user_id: old.user_id.clone(),
+        user: old.user.clone(),
+        token: old.token.clone(),
+        factor: Factor::Off,
+        held: None,
+        address: old.address.clone(),
+        expires: old.expires,
+        provider: old.provider.clone(),
+    };
+    enter::replace(gateway, &visit.request, old, opening, &json!({"enabled": false})).await
+}
+
+/// `POST second-factor/recovery-codes {"passcode"}`: new codes; the old ones are void.
+pub async fn renew_codes(gateway: &Gateway, request: Request) -> Reply {
+    let (_, answer) = with_a_code(gateway, request, "recovery-codes").await?;
+    Ok(Response::json(&json!({ "recovery_codes": answer["recovery_codes"] })))
+}
+
+/// Does something to the factor in use, with a code of it.
+async fn with_a_code(gateway: &Gateway, request: Request, what: &str) -> Result<(Visit, Json)> {
+    let mut visit = gateway.enter(request).await?;
+    let passcode = text(&object(&mut visit.request).await?, "passcode");
+    if passcode.is_empty() {
+        return Err(err!(MissingParameter, "{} is missing", "passcode"));
+    }
+    resting(gateway, &visit.session)?;
+    let path = format!("/users/{}/second_factor/{what}", http::path::encode(&visit.session.user_id));
+    let call = gateway.services.identity(Method::POST, &path).ctx(&visit.ctx).json(&json!({"passcode": passcode}));
+    match call.send().await {
+        Ok(answer) => Ok((visit, answer.json().await?["second_factor"].take())),
+        // 401 would log the console out; what was wrong are six digits.
+        Err(e) if e.class() == Class::InvalidCredential && !e.template().starts_with("No token") => {
+            gateway.sessions.failed(&visit.session).await?;
+            Err(err!(InputParameter, "the one-time password or recovery code is wrong").with_context(&e))
+        }
+        Err(e) => Err(e),
+    }
 }

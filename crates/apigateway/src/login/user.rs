@@ -48,7 +48,16 @@ pub async fn show(gateway: &Gateway, request: Request) -> Reply {
     let services = &gateway.services;
     let row = format!("/users/{id}");
     let ties = format!("/role_assignments?effective&include_names&include_policies&include_system&limit=0&user.id={id}");
-    let (user, assigned) = tokio::try_join!(services.own(Method::GET, &row, None), services.own(Method::GET, &ties, None))?;
+    // Asked at once: every page of a console waits for this answer.
+    let (user, assigned, tags, regions, offered, menus, dashboard) = tokio::try_join!(
+        services.own(Method::GET, &row, None),
+        services.own(Method::GET, &ties, None),
+        metadata(gateway, &caller.project_id),
+        services.regions(),
+        offered(gateway),
+        pages(gateway, "console"),
+        pages(gateway, "k8s-dashboard"),
+    )?;
     let mut data = Map::new();
     for key in COPIED {
         let value = &user["user"][key];
@@ -76,13 +85,13 @@ pub async fn show(gateway: &Gateway, request: Request) -> Reply {
     data.insert("projectName".into(), caller.project.as_str().into());
     data.insert("projectDomain".into(), caller.project_domain.as_str().into());
     data.insert("projectDomainId".into(), caller.project_domain_id.as_str().into());
-    data.insert("project_meta".into(), metadata(gateway, &caller.project_id).await?);
+    data.insert("project_meta".into(), tags);
     data.insert("roles".into(), caller.roles.iter().map(|r| Json::from(r.name.as_str())).collect());
     data.insert("projects".into(), projects.into());
-    data.insert("regions".into(), json!(services.regions().await?));
-    data.insert("services".into(), offered(gateway).await?);
-    data.insert("menus".into(), pages(gateway, "console").await?);
-    data.insert("k8sdashboard".into(), pages(gateway, "k8s-dashboard").await?);
+    data.insert("regions".into(), json!(regions));
+    data.insert("services".into(), offered);
+    data.insert("menus".into(), menus);
+    data.insert("k8sdashboard".into(), dashboard);
     data.insert("system_totp_on".into(), gateway.options.enable_totp.into());
     data.insert("enable_quota_check".into(), gateway.options.enable_quota_check.into());
     data.insert("non_default_domain_projects".into(), gateway.options.non_default_domain_projects.into());
@@ -140,14 +149,15 @@ async fn offered(gateway: &Gateway) -> Result<Json> {
     let catalogue = gateway.services.catalogue().await?;
     let internal = catalogue.iter().filter(|s| s.endpoints.iter().any(|e| e.interface == "internal"));
     let mut all: BTreeMap<String, bool> = internal.map(|s| (s.r#type.clone(), true)).collect();
-    for (name, path) in AGENTS {
-        // A region that does not have the agent's kind answers 404: there is none.
+    // A region that does not have the agent's kind answers 404: there is none.
+    let there = async |(name, path): (&'static str, &'static str)| {
         let found = gateway.services.own_of("compute_v2", path).await.ok();
         let rows = found.as_ref().and_then(Json::as_object).and_then(|o| o.values().find_map(Json::as_array));
-        if rows.is_some_and(|rows| !rows.is_empty()) {
-            all.insert(name.to_string(), true);
-        }
-    }
+        rows.is_some_and(|rows| !rows.is_empty()).then(|| (name.to_string(), true))
+    };
+    let [a, b, c, d] = AGENTS;
+    let found = tokio::join!(there(a), there(b), there(c), there(d));
+    all.extend([found.0, found.1, found.2, found.3].into_iter().flatten());
     Ok(all.into_iter().map(|(kind, status)| json!({"type": kind, "status": status})).collect())
 }
 

@@ -34,6 +34,7 @@ pub async fn call(gateway: &Gateway, request: Request) -> Reply {
         (true, ["networks", "batch-release-reserved-ips"]) => release(g, v, &body).await,
         (false, ["hosts", id, "ipmi-info"]) => property(g, v, &format!("/hosts/{}/ipmi", http::path::encode(id)), "host").await,
         (false, ["cloudregions", word @ ("region-cities" | "region-providers")]) => places(g, v, word).await,
+        (false, ["servers", "limits"]) => ask(g, v, "compute_v2", "/limits").await.map(|mut a| a["limits"].take()),
         (false, ["quotas", "quota"]) => {
             let answer = ask(g, v, "compute_v2", &format!("/quotas?{}", v.request.path.raw_query())).await?;
             Ok(envelope::list(TABLE.find("quotas").ok_or_else(|| base::Error::internal("no quotas"))?, answer))
@@ -58,10 +59,13 @@ async fn property(gateway: &Gateway, visit: &Visit, path: &str, name: &str) -> R
 /// Counters of all services that count, in one object.
 async fn usages(gateway: &Gateway, visit: &Visit) -> Result<Json> {
     let query = visit.request.path.raw_query();
-    let mut all = ask(gateway, visit, "compute_v2", &format!("/usages?{query}")).await?["usage"].take();
+    let path = format!("/usages?{query}");
+    let of = |kind: &'static str| ask(gateway, visit, kind, &path);
+    let (all, image, identity) = tokio::join!(of("compute_v2"), of("image"), of("identity"));
+    let mut all = all?["usage"].take();
     // Only numbers are added, and what one service cannot count is left out.
-    for (kind, path) in [("image", "/usages"), ("identity", "/usages")] {
-        let more = match ask(gateway, visit, kind, &format!("{path}?{query}")).await {
+    for more in [image, identity] {
+        let more = match more {
             Ok(more) => more,
             Err(e) if matches!(e.class(), Class::Forbidden | Class::NotFound | Class::NotSufficientPrivilege | Class::BadRequest) => {
                 continue;
