@@ -74,6 +74,25 @@ const pickAction = async (key, p = page) => {
   await p.locator('.head button[aria-haspopup=menu]').click()
   await p.locator(`[role=menuitem][data-action="${key}"]`).click()
 }
+/** Opens a page in Chinese, does something there, and answers what came of it with the text of a part of the page. */
+async function inChinese(path, work, part) {
+  const other = await browser.newContext({ viewport: { width: 1280, height: 720 }, locale: 'zh-CN', ignoreHTTPSErrors: true, storageState: await context.storageState() })
+  other.setDefaultTimeout(PATIENCE)
+  await other.addInitScript(() => localStorage.setItem('wolke.prefs', JSON.stringify({ lang: 'zh-CN' })))
+  const p = await other.newPage()
+  listen(p)
+  await go(path, p)
+  const told = await work(p)
+  const text = (await p.locator(part).allInnerTexts()).join('\n')
+  await other.close()
+  return { told, text }
+}
+/** Words of a text that are neither names, paths nor units. */
+const english = (text, names) => {
+  let left = text
+  for (const name of [...new Set(names)].filter(Boolean).sort((a, b) => b.length - a.length)) left = left.replaceAll(name, ' ')
+  return (left.match(/[A-Za-z]{3,}/g) ?? []).filter((w) => !/^(MiB|GiB|TiB|vCPU)$/.test(w))
+}
 const status = (word, p = page) => p.locator(`.head [data-status="${word}"]`).waitFor()
 
 /** The code of the second factor that an authenticator would show (RFC 6238, SHA-1, 30 s, six digits). */
@@ -198,6 +217,17 @@ async function all() {
     await page.locator('[data-ask]').click()
     await page.locator('[data-answer].ok').waitFor()
   })
+  await step('in Chinese the explainer has no English', async () => {
+    const answer = await inChinese('/access', async (p) => {
+      const [told] = await Promise.all([p.waitForResponse((r) => /rpc\/access\/can/.test(r.url())), p.locator('[data-ask]').click()])
+      await p.locator('[data-answer]').waitFor()
+      return told.json()
+    }, '[data-answer], [data-answer] ~ section')
+    say(answer.told.reasons.length > 0, 'there is nothing to explain')
+    const names = [answer.told.user.name, answer.told.project.name, answer.told.permission, ...answer.told.reasons.flatMap((r) => [r.policy, r.role, r.rule.split(': ')[0]])]
+    const left = english(answer.text, names)
+    say(!left.length, `English in the explainer: ${left}`)
+  })
   await step('a viewer logs in, changes the password he was given, and sees no forbidden button', async () => {
     const given = `Given-${run}-Pass!1`
     const user = await api('POST', 'users', { name: `viewer-${run}`, password: given, allow_web_console: true, skip_password_complexity_check: true })
@@ -268,6 +298,78 @@ async function all() {
     await his.locator('[data-secret]').waitFor()
     await other.close()
   })
+  await step('a second factor from the profile, a password changed with it, and taken away again', async () => {
+    const [first, second] = [`Selfmade-${run}-Pass!1`, `Selfmade-${run}-Pass!2`]
+    const user = await api('POST', 'users', { name: `self-${run}`, password: first, allow_web_console: true, skip_password_complexity_check: true })
+    say(user.status < 300, `the user was not made: ${JSON.stringify(user.data)}`)
+    const project = (await api('GET', `projects?search=p-${run}&scope=system`)).data.data[0]
+    const role = (await api('GET', 'roles?search=project_viewer&scope=system')).data.data[0]
+    await api('POST', `projects/${project.id}/join`, { users: [user.data.id], roles: [role.id] })
+    const other = await browser.newContext({ ignoreHTTPSErrors: true, locale: 'en-GB' })
+    other.setDefaultTimeout(PATIENCE)
+    const his = await other.newPage()
+    listen(his)
+    await his.goto(`${url}/login`)
+    await enter(his, `self-${run}`, first)
+    // A password that somebody else gave is changed first.
+    await his.locator('#fresh, .shell').first().waitFor()
+    if (await his.locator('#fresh').count()) {
+      await his.locator('#fresh').fill(second)
+      await his.locator('#again').fill(second)
+      await his.locator('button[type=submit]').click()
+      await his.locator('.shell').waitFor()
+    }
+    const own = second
+    await go('/profile', his)
+    await his.locator('[data-begin]').click()
+    await his.locator('#factor-password').fill('not the password')
+    await his.locator('[data-factor] button[type=submit]').click()
+    await his.locator('[data-factor] [role=alert]').waitFor()
+    await his.locator('#factor-password').fill(own)
+    await his.locator('[data-factor] button[type=submit]').click()
+    await his.waitForFunction(() => document.querySelector('[data-factor] canvas')?.width > 100)
+    await his.screenshot({ path: join(out, 'a-factor-from-the-profile.png') })
+    await his.locator('#factor-code').fill(totp(await his.locator('[data-secret] code').innerText()))
+    await his.locator('[data-factor] button[type=submit]').click()
+    await his.locator('[data-recovery]').first().waitFor()
+    const codes = await his.locator('[data-recovery]').allInnerTexts()
+    await his.locator('[data-factor] button[type=submit]').click()
+    await his.locator('[data-factor][data-enabled=true]').waitFor()
+    // Another password: the code is asked for as well, and a wrong one is refused.
+    const third = `Selfmade-${run}-Pass!3`
+    const change = async (code) => {
+      for (const [id, text] of [['password_old', own], ['password_new', third], ['password_confirm', third], ['passcode', code]]) await his.locator(`#${id}`).fill(text)
+      await his.locator('form', { has: his.locator('#password_old') }).locator('button[type=submit]').click()
+    }
+    await change('000000')
+    await his.locator('form .note.bad[role=alert]').waitFor()
+    await change(codes[0])
+    await his.waitForURL(/\/login/)
+    await enter(his, `self-${run}`, third)
+    await his.locator('#code').fill(codes[1])
+    await his.locator('button[type=submit]').click()
+    await his.locator('.shell').waitFor()
+    await go('/profile', his)
+    await his.locator('[data-renew]').click()
+    await his.locator('#factor-code').fill(codes[2])
+    await his.locator('[data-factor] button[type=submit]').click()
+    await his.locator('[data-recovery]').first().waitFor()
+    const fresh = await his.locator('[data-recovery]').allInnerTexts()
+    say(!fresh.some((c) => codes.includes(c)), 'the new recovery codes are the old ones')
+    await his.locator('[data-factor] button[type=submit]').click()
+    await his.locator('[data-remove]').click()
+    await his.locator('#factor-code').fill(codes[3])
+    await his.locator('[data-factor] button[type=submit]').click()
+    await his.locator('[data-factor] [role=alert]').waitFor()
+    await his.locator('#factor-code').fill(fresh[0])
+    await his.locator('[data-factor] button[type=submit]').click()
+    await his.locator('[data-factor][data-enabled=false]').waitFor()
+    await other.clearCookies()
+    await his.goto(`${url}/login`)
+    await enter(his, `self-${run}`, third)
+    await his.locator('.shell').waitFor()
+    await other.close()
+  })
   await step('another project, and back', async () => {
     const project = async (name) => {
       await page.locator('.top button[aria-haspopup=menu]').first().click()
@@ -318,13 +420,30 @@ async function all() {
     await page.locator('[data-forecast] .note.bad').waitFor()
     say((await page.locator('[data-send]').count()) === 0 || (await page.locator('aside button[type=submit]').getAttribute('aria-disabled')) === 'true', 'the button can be pressed')
   })
+  await step('in Chinese the reasons of the placement have no English', async () => {
+    const answer = await inChinese('/servers/new', async (p) => {
+      await p.locator('[data-custom]').click()
+      await p.locator('#w-cpu').fill('128')
+      await p.locator('#w-memory').fill('512 TiB')
+      await p.locator('[data-forecast] .note.bad').waitFor()
+      await p.locator('[data-forecast] details summary').click()
+      return (await p.evaluate(async () => (await (await fetch('/api/v1/hosts?scope=system&limit=50')).json()).data)).map((h) => h.name)
+    }, '[data-forecast]')
+    const left = english(answer.text, answer.told)
+    say(answer.text.includes('需要') && !left.length, `English in the placement: ${left}`)
+  })
   await step('create a server through the wizard and watch its plan', async () => {
     const image = (await api('GET', `images?search=image-${run}`)).data.data[0].id
     await go(`/servers/new?image=${image}`)
     await page.locator('#w-name').fill(`web-${run}`)
     await page.locator('[data-custom]').click()
     await page.locator('#w-memory').fill('256 MiB')
+    // What the platform would make larger is said before, not done silently.
+    await page.locator('[data-least]').waitFor()
     await page.locator('#w-root').fill('1 GiB')
+    await page.locator('#w-root ~ .wrong').waitFor()
+    await page.locator('#w-root').fill('10 GiB')
+    await page.locator('[data-least]').waitFor()
     say(await page.locator('input[name=disable_delete]').isChecked(), 'a new server is not protected unless one says so')
     await page.locator('input[name=disable_delete]').uncheck()
     await page.locator('details summary', { hasText: 'More' }).click()

@@ -24,9 +24,17 @@ export function parseMib(text: string): number {
   return Math.round(Number(found[1]) * 1024 ** power)
 }
 
+/** Making a formatter costs far more than using it: one of each for a language. */
+const once = <T>(make: (lang: string) => T) => {
+  const made = new Map<string, T>()
+  return (lang: string): T => made.get(lang) ?? (made.set(lang, make(lang)), made.get(lang)!)
+}
+const dates = once((lang) => new Intl.DateTimeFormat(lang, { dateStyle: 'medium', timeStyle: 'medium' }))
+const distances = once((lang) => new Intl.RelativeTimeFormat(lang, { numeric: 'auto' }))
+
 export const when = (iso: string | null | undefined, lang: string): string => {
   const date = iso ? new Date(iso) : null
-  return date && !isNaN(+date) ? new Intl.DateTimeFormat(lang, { dateStyle: 'medium', timeStyle: 'medium' }).format(date) : '–'
+  return date && !isNaN(+date) ? dates(lang).format(date) : '–'
 }
 
 const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [['year', 31_536_000], ['month', 2_592_000], ['day', 86_400], ['hour', 3600], ['minute', 60]]
@@ -36,7 +44,7 @@ export function ago(iso: string | null | undefined, lang: string, now = Date.now
   const date = iso ? new Date(iso) : null
   if (!date || isNaN(+date)) return '–'
   const seconds = Math.round((+date - now) / 1000)
-  const words = new Intl.RelativeTimeFormat(lang, { numeric: 'auto' })
+  const words = distances(lang)
   for (const [unit, length] of STEPS) if (Math.abs(seconds) >= length) return words.format(Math.round(seconds / length), unit)
   return words.format(Math.min(seconds, 0), 'second')
 }

@@ -1,10 +1,12 @@
-// The first to run: asks for the words while the application is still on its way.
+// The first to run, before any library has come: asks for the application, the words, and for who is logged in, all at once.
 import './style/tokens.css'
 import './style/base.css'
 import './style/controls.css'
 import './style/layout.css'
-import { wordsOf } from './i18n/words'
-import { prefs } from './prefs'
+import { ahead } from './api/ahead'
+import { spoken, wordsOf } from './i18n/words'
 
-void wordsOf(prefs.lang)
+ahead('/v1/branding', spoken)
+if (document.cookie.includes('yunionauth=') && !location.pathname.startsWith('/login')) ahead('/v1/auth/user', spoken)
+void wordsOf(spoken)
 void import('./app')

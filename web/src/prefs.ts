@@ -1,5 +1,6 @@
 // What this browser remembers of how its user likes the console: theme, language, columns, filters. Never anything of the cloud itself.
 import { reactive, watch } from 'vue'
+import { PREFS, spoken, stored } from './i18n/words'
 
 interface Prefs {
   theme: 'light' | 'dark' | 'system'
@@ -8,18 +9,9 @@ interface Prefs {
   filters: Record<string, { name: string; query: Record<string, string> }[]>
   dock: boolean
 }
-const KEY = 'wolke.prefs'
-const first: Prefs = { theme: 'system', lang: navigator.language.startsWith('zh') ? 'zh-CN' : 'en', columns: {}, filters: {}, dock: false }
-
-function stored(): Partial<Prefs> {
-  try {
-    return JSON.parse(localStorage.getItem(KEY) ?? '{}')
-  } catch {
-    return {}
-  }
-}
-export const prefs = reactive<Prefs>({ ...first, ...stored() })
-watch(prefs, () => localStorage.setItem(KEY, JSON.stringify(prefs)), { deep: true })
+const first: Prefs = { theme: 'system', lang: spoken, columns: {}, filters: {}, dock: false }
+export const prefs = reactive<Prefs>({ ...first, ...(stored as Partial<Prefs>), lang: spoken })
+watch(prefs, () => localStorage.setItem(PREFS, JSON.stringify(prefs)), { deep: true })
 
 const dark = matchMedia('(prefers-color-scheme: dark)')
 export const isDark = () => prefs.theme === 'dark' || (prefs.theme === 'system' && dark.matches)

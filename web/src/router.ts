@@ -1,23 +1,24 @@
 // Every place has an address that can be sent to somebody else.
-import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
-import { load, secondFactor, session } from './api/session'
+import { createRouter, createWebHistory } from 'vue-router'
+import { arrive, secondFactor, session } from './api/session'
+import { askAhead } from './pages/overview'
+import { prefs } from './prefs'
+import LoginPage from './pages/LoginPage.vue'
 import { resources } from './resources'
 
-const list = () => import('./pages/ListPage.vue')
-const detail = () => import('./pages/DetailPage.vue')
-const of: RouteRecordRaw[] = Object.values(resources).flatMap((d) => [
-  ...(d.plural === 'events' ? [] : [{ path: `/${d.plural}`, component: list, props: { plural: d.plural }, meta: { key: d.plural } }]),
-  ...(d.flat ? [] : [{ path: `/${d.plural}/:id/:tab?`, component: detail, props: (to: any) => ({ plural: d.plural, id: to.params.id }), meta: { key: d.plural } }]),
-])
+const list = () => import('./inside').then((m) => m.ListPage)
+const detail = () => import('./inside').then((m) => m.DetailPage)
+const all = Object.values(resources)
+/** One pattern for all lists and one for all rows: a page of its own, such as `/servers/new`, comes before them. */
+const pattern = (of: typeof all) => of.map((d) => d.plural).join('|')
 
 export const router = createRouter({
   history: createWebHistory(),
-  scrollBehavior: () => ({ top: 0 }),
   routes: [
-    { path: '/login', component: () => import('./pages/LoginPage.vue'), meta: { open: true } },
+    { path: '/login', component: LoginPage, meta: { open: true } },
     // Where single sign-on comes back to.
-    { path: '/auth', component: () => import('./pages/LoginPage.vue'), meta: { open: true } },
-    { path: '/', component: () => import('./pages/OverviewPage.vue') },
+    { path: '/auth', component: LoginPage, meta: { open: true } },
+    { path: '/', component: () => import('./inside').then((m) => m.OverviewPage) },
     { path: '/servers/new', component: () => import('./pages/ServerWizard.vue') },
     { path: '/images/upload', component: () => import('./pages/ImageUpload.vue') },
     { path: '/events', component: () => import('./pages/AuditPage.vue') },
@@ -25,7 +26,8 @@ export const router = createRouter({
     { path: '/profile', component: () => import('./pages/ProfilePage.vue') },
     { path: '/licence', component: () => import('./pages/LicencePage.vue') },
     { path: '/branding', component: () => import('./pages/BrandingPage.vue') },
-    ...of,
+    { path: `/:plural(${pattern(all.filter((d) => d.plural !== 'events'))})`, component: list, props: true },
+    { path: `/:plural(${pattern(all.filter((d) => !d.flat))})/:id/:tab?`, component: detail, props: (to) => ({ plural: to.params.plural, id: to.params.id }) },
     { path: '/:rest(.*)*', component: () => import('./pages/MissingPage.vue') },
   ],
 })
@@ -41,10 +43,16 @@ router.beforeEach(async (to) => {
       if (typeof page === 'function') void (page as () => Promise<unknown>)().catch(() => undefined)
     }
     try {
-      await load()
+      await arrive()
+      if (to.path === '/') askAhead(prefs.lang)
     } catch {
       return back
     }
   }
   return session.user?.need_reset_password ? { path: '/login', query: { ...back.query, password: '1' } } : true
+})
+
+// The window itself never scrolls; another page begins at its top.
+router.afterEach((to, from, failure) => {
+  if (!failure && from.matched.length && to.path !== from.path) document.getElementById('main')?.scrollTo(0, 0)
 })

@@ -1,4 +1,5 @@
 // Every request of the console goes through here: one place for headers, errors and the end of a session. Knows no resource.
+import { languageHeader, taken } from './ahead'
 
 /** A refusal as the platform words it: what to change, its class, and the id under which the services' logs tell more. */
 export class ApiError extends Error {
@@ -44,7 +45,7 @@ export async function renewing<T>(work: () => Promise<T>): Promise<T> {
 
 let language = 'en'
 export const speak = (lang: string) => (language = lang)
-export const headers = (): Record<string, string> => ({ 'x-yunion-lang': language === 'zh-CN' ? 'zh_CN' : 'en_US' })
+export const headers = () => languageHeader(language)
 
 /** The error of an answer's body, whoever wrote it: a service, the gateway or a proxy in front. */
 export function errorOf(status: number, text: string): ApiError {
@@ -67,7 +68,7 @@ export async function call<T = any>(method: string, path: string, body?: unknown
   const [before, alone] = [renewed, !renewals]
   let answer: Response
   try {
-    answer = await fetch(`/api${path}`, init)
+    answer = await ((method === 'GET' && taken(path)) || fetch(`/api${path}`, init))
   } catch (cause) {
     if ((cause as Error).name === 'AbortError') throw cause
     throw new ApiError(0, 'Unreachable', '', '')

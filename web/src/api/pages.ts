@@ -11,6 +11,8 @@ export function usePages(plural: string, query: Ref<Query>, hears: string[] = [p
   const blocks = shallowRef(new Map<number, Row[]>())
   const fresh = reactive(new Set<string>())
   const total = ref(0)
+  /** Goes up when rows have changed in place. */
+  const version = ref(0)
   const error = ref<unknown>(null)
   const first = ref(true)
   const waiting = ref(false)
@@ -55,6 +57,8 @@ export function usePages(plural: string, query: Ref<Query>, hears: string[] = [p
     seen = [from, to]
     const [low, high] = [Math.floor(from / BLOCK), Math.floor(Math.max(to - 1, 0) / BLOCK)]
     for (let n = low; n <= high; n++) if (!blocks.value.has(n) && !asked.has(n) && (n === 0 || n * BLOCK < total.value)) void fetchBlock(n)
+    // What was passed by is not waited for.
+    for (const [n, stop] of asked) if (n < low - 1 || n > high + 1) stop.abort(), asked.delete(n)
     if (blocks.value.size > KEEP) for (const n of blocks.value.keys()) if (n < low - 4 || n > high + 4) blocks.value.delete(n)
   }
 
@@ -80,11 +84,13 @@ export function usePages(plural: string, query: Ref<Query>, hears: string[] = [p
   onScopeDispose(() => asked.forEach((stop) => stop.abort()))
 
   const at = (i: number): Row | undefined => blocks.value.get(Math.floor(i / BLOCK))?.[i % BLOCK]
+  const find = (id: string): Row | undefined => [...blocks.value.values()].flat().find((r) => r.id === id)
   /** Changes a row on the screen before the answer has come. */
   function expect(id: string, values: Partial<Row>) {
     for (const rows of blocks.value.values()) for (const r of rows) if (r.id === id) Object.assign(r, values)
+    version.value++
     triggerRef(blocks)
   }
-  return { at, total, error, first, waiting, fresh, look, refresh, restart, expect, blocks }
+  return { version, at, find, total, error, first, waiting, fresh, look, refresh, restart, expect, blocks }
 }
 export type Pages = ReturnType<typeof usePages>

@@ -67,7 +67,16 @@ export function needs(service: string, key: string, scope: Scope) {
   asked[key] = [scope, service, resource, action, ...extra]
 }
 
+let begun: Promise<void> | undefined
+/** The first [`load`], begun while the page is being put together; whoever waits for it gets that one. */
+export function begin(): Promise<void> {
+  begun ??= load()
+  // Told to whoever waits.
+  begun.catch(() => undefined)
+  return begun
+}
 export async function load() {
+  begun = undefined
   const [answer, rights] = await Promise.all([get<{ data: User }>('/v1/auth/user'), post<Record<string, string[]>>('/v1/auth/permissions', asked)])
   const user = answer.data ?? (answer as unknown as User)
   user.projects ??= []
@@ -81,6 +90,12 @@ export async function load() {
 
 export const login = (username: string, password: string, domain: string) => post('/v1/auth/login', { username, password, domain: domain || undefined })
 export const switchTo = (tenantId: string, scope: Scope) => renewing(() => post('/v1/auth/login', { tenantId, scope }))
+/** What [`begin`] began, once; later calls ask again. */
+export function arrive(): Promise<void> {
+  const mine = begun ?? load()
+  begun = undefined
+  return mine
+}
 export async function logout() {
   await post('/v1/auth/logout').catch(() => undefined)
   session.user = null

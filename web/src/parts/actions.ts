@@ -1,6 +1,6 @@
 // Carrying actions out: what may be done to rows and why not, and what became of it.
 import { reactive } from 'vue'
-import { useI18n } from 'vue-i18n'
+import { useI18n } from '@/i18n/use'
 import { useRouter } from 'vue-router'
 import { act, each, update, type Outcome, type Row } from '@/api/resource'
 import { del } from '@/api/http'

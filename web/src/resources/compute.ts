@@ -28,7 +28,7 @@ export const servers: Description = {
     { key: 'instance_type', of: 'serverskus' },
   ],
   facts: [
-    { key: 'description' }, { key: 'hostname' }, { key: 'os_name' }, { key: 'hypervisor' }, { key: 'bios' }, { key: 'boot_order' }, { key: 'login_account' },
+    { key: 'description' }, { key: 'hostname' }, { key: 'os_name', as: 'os', value: (r) => r.os_name || r.metadata?.os_distribution || r.os_type }, { key: 'hypervisor' }, { key: 'bios' }, { key: 'boot_order' }, { key: 'login_account' },
     { key: 'keypair', link: ['keypairs', 'keypair_id'] }, { key: 'macs', as: 'mono' }, { key: 'disable_delete', as: 'bool' }, { key: 'last_start_at', as: 'time' }, { key: 'updated_at', as: 'time' }, { key: 'status_reason' },
   ],
   hears: ['servers', 'disks', 'tasks'],
@@ -105,7 +105,7 @@ export const images: Description = {
   plural: 'images', singular: 'image', service: 'image', scope: 'project', group: 'compute', icon: Image, bin: true,
   columns: [
     name, status,
-    { key: 'os_type', width: 110, value: (r) => r.properties?.os_distribution ?? r.properties?.os_type ?? '' },
+    { key: 'os_type', as: 'os', width: 130, value: (r) => r.properties?.os_distribution ?? r.properties?.os_type ?? '' },
     { key: 'disk_format', width: 90, sort: true },
     { key: 'size', as: 'bytes', width: 100, sort: true },
     { key: 'min_disk', as: 'mib', width: 110 },

@@ -6,7 +6,7 @@ import type { Scope } from '@/api/session'
 /** A message and what goes into it. */
 export type Words = [key: string, args?: Record<string, unknown>]
 /** How a value is shown. Left out: as text. */
-export type As = 'status' | 'mib' | 'bytes' | 'time' | 'bool' | 'list' | 'mono' | 'json' | 'percent' | 'mb'
+export type As = 'status' | 'mib' | 'bytes' | 'time' | 'bool' | 'list' | 'mono' | 'json' | 'percent' | 'os'
 
 export interface Column {
   key: string
