@@ -22,7 +22,18 @@ use table::Table;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const USAGE: &str = "benches [--servers 100000] [--hosts 1000] [--seconds 5] [--only sqlite,postgres,memory,console,live] [--wolke FILE]";
+const USAGE: &str = "\
+Measures the platform and prints one table of figures. Build first: cargo build --profile bench -p wolke
+
+Usage: benches [OPTIONS]
+
+  --servers N    servers in the database [default: 100000]
+  --hosts N      hosts they lie on [default: 1000]
+  --seconds N    time of each load [default: 5]
+  --only PARTS   some of sqlite,postgres,memory,console,live; left out: all
+  --wolke FILE   the program [default: the one beside this one]
+  --help         this text";
+const PARTS: [&str; 5] = ["sqlite", "postgres", "memory", "console", "live"];
 
 /// What is measured, and how long.
 #[derive(Clone, Debug)]
@@ -37,7 +48,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn read(mut words: impl Iterator<Item = String>) -> Result<Plan> {
+    /// `None`: only the usage is wanted.
+    fn read(mut words: impl Iterator<Item = String>) -> Result<Option<Plan>> {
         let here = std::env::current_exe()?;
         let mut plan = Plan {
             servers: 100_000,
@@ -51,20 +63,30 @@ impl Plan {
             if word == "--bench" {
                 continue;
             }
-            let value = words.next().with_context(|| format!("{word} wants a value\n{USAGE}"))?;
-            match word.as_str() {
-                "--servers" => plan.servers = value.parse()?,
-                "--hosts" => plan.hosts = value.parse()?,
-                "--seconds" => plan.time = Duration::from_secs(value.parse()?),
-                "--only" => plan.only = value.split(',').map(str::to_string).collect(),
-                "--wolke" => plan.wolke = value.into(),
-                other => bail!("{other} is unknown\n{USAGE}"),
+            if matches!(word.as_str(), "--help" | "-h") {
+                return Ok(None);
             }
+            let word = word.as_str();
+            if !["--servers", "--hosts", "--seconds", "--only", "--wolke"].contains(&word) {
+                bail!("{word} is unknown; see benches --help");
+            }
+            let value = words.next().with_context(|| format!("{word} wants a value; see benches --help"))?;
+            let number = || value.parse::<usize>().ok().filter(|n| *n > 0).with_context(|| format!("{word} {value}: not a number above 0"));
+            match word {
+                "--servers" => plan.servers = number()?,
+                "--hosts" => plan.hosts = number()?,
+                "--seconds" => plan.time = Duration::from_secs(number()? as u64),
+                "--only" => plan.only = value.split(',').map(str::to_string).collect(),
+                _ => plan.wolke = value.into(),
+            }
+        }
+        if let Some(other) = plan.only.iter().find(|o| !PARTS.contains(&o.as_str())) {
+            bail!("--only {other}: not one of {}", PARTS.join(", "));
         }
         if !plan.wolke.exists() {
             bail!("{} is missing; build it with: cargo build --profile bench -p wolke", plan.wolke.display());
         }
-        Ok(plan)
+        Ok(Some(plan))
     }
 
     fn wants(&self, part: &str) -> bool {
@@ -73,7 +95,18 @@ impl Plan {
 }
 
 fn main() -> Result<()> {
-    let plan = Plan::read(std::env::args().skip(1))?;
+    let plan = match Plan::read(std::env::args().skip(1)) {
+        Ok(Some(plan)) => plan,
+        Ok(None) => {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        // A mistake of whoever typed it: a line, not where in the program it was noticed.
+        Err(e) => {
+            eprintln!("benches: {e}");
+            std::process::exit(2);
+        }
+    };
     let mut table = Table::default();
     if plan.wants("memory") {
         memory::measure(&mut table)?;

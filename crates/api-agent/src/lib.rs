@@ -276,6 +276,9 @@ pub struct GuestMeta {
     pub login_account: String,
     /// Clear text; only in the document of the host that runs the guest.
     pub password: String,
+    /// Rises when the password of a running guest is to be changed to this one, by the guest's own agent. A guest that starts with it has it from
+    /// what it is told at its start.
+    pub password_generation: i64,
     /// As given by the user, not encoded.
     pub user_data: String,
     pub tags: BTreeMap<String, String>,

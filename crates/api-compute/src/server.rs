@@ -129,6 +129,9 @@ pub struct Server {
     /// Password put into it, sealed.
     #[field(hidden)]
     pub login_secret: String,
+    /// Generation that asked for the password; its host gives it to the running guest once. 0: it is the one it was made with.
+    #[field(hidden)]
+    pub login_generation: i64,
     /// What its host should make true: `on` or `off`.
     #[field(hidden, default = "off")]
     pub power: String,
@@ -181,6 +184,8 @@ pub mod status {
     pub const RESIZE_DISK: &str = "resize_disk";
     pub const SYNC_CONFIG: &str = "sync_config";
     pub const REBUILD_ROOT: &str = "rebuild_root";
+    pub const CHANGE_FLAVOR: &str = "change_flavor";
+    pub const SET_PASSWORD: &str = "qga_set_password";
     pub const START_DELETE: &str = "start_delete";
     pub const DELETING: &str = "deleting";
     pub const DELETE_FAIL: &str = "delete_fail";

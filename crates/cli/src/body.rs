@@ -147,6 +147,10 @@ mod tests {
         );
         assert_eq!(parse("server stop web --is-force --timeout-secs 5").expect("a body"), json!({"is_force": true, "timeout_secs": 5}));
         assert_eq!(parse("server stop web --is-force=false").expect("a body"), json!({"is_force": false}));
+        assert_eq!(
+            parse("network create lan --wire w --ip-prefix 10.9.0.0/24 --gateway 10.9.0.1 --dns 10.9.0.2 --vlan-id 7").expect("a body"),
+            json!({"name": "lan", "wire_id": "w", "guest_ip_prefix": "10.9.0.0/24", "guest_gateway": "10.9.0.1", "guest_dns": "10.9.0.2", "vlan_id": 7})
+        );
         assert!(parse("server stop web --set x={bad").expect_err("a mistake").to_string().contains("not JSON"));
         assert!(parse("server stop web --set x=1 --set x.y=2").is_err());
     }

@@ -196,7 +196,11 @@ pub fn fielded(mut command: Command, fields: &[Field], demand: bool) -> Command 
         if TAKEN.contains(&field.long().as_str()) || command.get_arguments().any(|a| a.get_long() == Some(&field.long())) {
             continue;
         }
-        command = command.arg(option(field, demand));
+        let mut arg = option(field, demand);
+        if let Some(short) = short_name(field, fields, &command) {
+            arg = arg.visible_alias(short);
+        }
+        command = command.arg(arg);
     }
     command.arg(
         Arg::new("set")
@@ -205,6 +209,19 @@ pub fn fielded(mut command: Command, fields: &[Field], demand: bool) -> Command 
             .action(ArgAction::Append)
             .help("Any further field; dots nest, a value in JSON is taken as such, @FILE reads it"),
     )
+}
+
+/// What people say instead of a field's whole name: `--wire` takes a name as well as an id, and that a network's gateway is its guests' goes without
+/// saying. Only where it could mean nothing else.
+fn short_name(field: &Field, fields: &[Field], command: &Command) -> Option<String> {
+    let name = field.name.strip_suffix("_id").or_else(|| field.name.strip_prefix("guest_"))?;
+    let candidates = |f: &Field| f.name.strip_suffix("_id").or_else(|| f.name.strip_prefix("guest_")) == Some(name);
+    let long = name.replace('_', "-");
+    let taken = TAKEN.contains(&long.as_str())
+        || fields.iter().any(|f| f.name == name)
+        || fields.iter().filter(|f| candidates(f)).count() > 1
+        || command.get_arguments().any(|a| a.get_long() == Some(&long));
+    (!taken).then_some(long)
 }
 
 fn option(field: &Field, demand: bool) -> Arg {

@@ -17,7 +17,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PIECE: usize = 1 << 20;
@@ -95,17 +95,30 @@ pub async fn create(matches: &ArgMatches) -> Result<()> {
     output::one(matches, &image)
 }
 
+/// How long an image may stand still on its way before it is no longer waited for.
+const STILL: Duration = Duration::from_secs(900);
+
 /// Waits until servers can be made of an image: after the upload it is looked at, and copied when that is asked for.
 async fn usable(session: &Session, id: &str) -> Result<Json> {
     let mut line = Line::new();
+    let (mut seen, mut since) = (String::new(), Instant::now());
     loop {
         let image = fetch(session, id).await?;
         let status = image["status"].as_str().unwrap_or_default();
+        if seen != status {
+            (seen, since) = (status.to_string(), Instant::now());
+        }
         match wait::settled(status, &["active"]) {
             Some(true) => return Ok(image),
             Some(false) => return Err(Fail::usage(format!("image {id} is {status}; look at it with `wolke image show {id}`"))),
             None if matches!(status, "killed" | "queued" | "deleted" | "pending_delete") => {
                 return Err(Fail::usage(format!("image {id} is {status}; send it again")));
+            }
+            None if since.elapsed() > STILL => {
+                return Err(Fail::usage(format!(
+                    "image {id} is still {status} after {} s; it goes on without us: wolke image show {id}",
+                    STILL.as_secs()
+                )));
             }
             None => line.say(&format!("image {status}"), ""),
         }

@@ -6,6 +6,7 @@ use base::{Error, Result, err};
 use diskimage::Format;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::Command;
 
 /// What was made.
@@ -36,7 +37,12 @@ pub async fn convert(files: &Files, qemu_img: &Path, id: &str, from: Format, to:
         _ => {}
     }
     command.arg(&source).arg(&scratch).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let made = run(command, qemu_img, to).await;
+    let made = match tokio::time::timeout(patience(files.size(id)?.unwrap_or(0)), run(command, qemu_img, to)).await {
+        Ok(made) => made,
+        Err(_) => {
+            Err(err!(ServiceAbnormal, "the conversion to {} did not end in time and was given up; look at the image server's disk", to))
+        }
+    };
     if let Err(e) = made {
         files.discard(&name);
         return Err(e);
@@ -46,6 +52,12 @@ pub async fn convert(files: &Files, qemu_img: &Path, id: &str, from: Format, to:
     files.settle(&name).await?;
     let size = files.size(&name)?.ok_or_else(|| Error::internal(format!("{name} vanished")))?;
     Ok(Copy { size, digests })
+}
+
+/// Copies are made one after the other, so one that stands still would keep every other image from its end. A disk that moves a MiB a second is
+/// waited for.
+fn patience(size: u64) -> Duration {
+    Duration::from_secs(600 + (size >> 20))
 }
 
 async fn run(mut command: Command, qemu_img: &Path, to: Format) -> Result<()> {

@@ -24,7 +24,7 @@ const LINGER_BYTES: u64 = 64 << 20;
 const LINGER: Duration = Duration::from_secs(5);
 
 impl Glance {
-    /// One of the places for a stream; waits for it, unless too many wait already.
+    /// One of the places for a stream; waits for it a while, unless too many wait already.
     pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit> {
         struct Waiting<'a>(&'a Glance);
         impl Drop for Waiting<'_> {
@@ -37,7 +37,10 @@ impl Glance {
             return Err(err!(TooManyRequests, "{} image transfers are waiting already; try again later", self.options.waiting));
         }
         let _waiting = Waiting(self);
-        self.streams.clone().acquire_owned().await.map_err(Error::internal)
+        // The others may take hours: whoever waits longer hears so instead of nothing.
+        let place = tokio::time::timeout(self.options.patience, self.streams.clone().acquire_owned()).await;
+        let late = |_| err!(TooManyRequests, "{} image transfers are under way and none has ended; try again later", self.options.streams);
+        place.map_err(late)?.map_err(Error::internal)
     }
 
     /// Takes in the bytes of an image in state `saving`. The receiver is told when the image is `saved`, or why not; what follows goes on

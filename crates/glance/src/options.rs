@@ -24,6 +24,9 @@ pub struct Options {
     pub streams: usize,
     /// Uploads and downloads that may wait; beyond it 429.
     pub waiting: usize,
+    /// How long each of them waits; then 429.
+    #[serde(deserialize_with = "config::period")]
+    pub patience: Duration,
     /// How often rows and files are compared.
     #[serde(deserialize_with = "config::period")]
     pub verify: Duration,
@@ -72,6 +75,7 @@ impl Options {
             reserve: 512 << 20,
             streams: 64,
             waiting: 1024,
+            patience: Duration::from_secs(30),
             verify: Duration::from_secs(15 * 60),
             purge: Duration::from_secs(3600),
             keep_deleted: Duration::from_secs(3 * 86_400),

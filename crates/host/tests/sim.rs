@@ -198,6 +198,32 @@ async fn a_device_the_guest_keeps_fails_the_change_not_the_guest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_running_guest_is_given_a_password_once() {
+    let mut bench = Bench::new().await;
+    let login = |account: &str, password: &str| Some((account.to_string(), password.to_string()));
+    bench.region.edit(|d| {
+        one_guest(d);
+        (d.guests[0].meta.password, d.guests[0].meta.password_generation) = ("first".into(), 1);
+    });
+    bench.guest(GuestState::Running).await;
+    assert_eq!(bench.world.hypervisor.login("g"), None, "what it starts with it is told at its start");
+    bench.change(|g| (g.meta.login_account, g.meta.password, g.meta.password_generation) = ("ann".into(), "second".into(), 2));
+    bench.guest(GuestState::Running).await;
+    assert_eq!(bench.world.hypervisor.login("g"), login("ann", "second"));
+    // One that it cannot be given fails, and not the guest; the one before stays.
+    bench.world.faults.fail("set_password", err!(Timeout, "no agent answers"), 9);
+    bench.change(|g| (g.meta.password, g.meta.password_generation) = ("third".into(), 3));
+    assert!(bench.guest(GuestState::Running).await.error.contains("no agent answers"));
+    bench.change(|g| (g.meta.password, g.meta.password_generation) = ("second".into(), 2));
+    assert_eq!(bench.guest(GuestState::Running).await.error, "");
+    // Neither another life of the agent nor another start gives it again.
+    bench.start().await;
+    bench.change(|g| g.restarts = 1);
+    bench.shows("restarted", |o| o.guests[0].restarts == 1 && o.guests[0].state == GuestState::Running).await;
+    assert_eq!(bench.world.hypervisor.login("g"), None, "a new process, told at its start");
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_say_why_and_are_not_repeated() {
     let bench = Bench::new().await;
     bench.world.faults.fail("disk.create", err!(OutOfResource, "the storage at {} is full", "/sim"), 9);
@@ -326,6 +352,7 @@ fn scenario() -> Vec<fn(&mut Desired)> {
         |d| {
             d.guests[0].nics.remove(0);
             d.guests[0].generation = 3;
+            (d.guests[0].meta.password, d.guests[0].meta.password_generation) = ("other".into(), 3);
             d.jobs = vec![Job { id: "j".into(), work: Work::ResetGuest { guest_id: "g".into() } }];
         },
         |d| (d.guests[0].restarts, d.guests[0].generation) = (1, 4),

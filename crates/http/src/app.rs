@@ -2,6 +2,7 @@
 
 use crate::{
     builtin,
+    pretence::Told,
     request::Request,
     router::{Route, Router},
     stats::RouteCollector,
@@ -71,6 +72,7 @@ pub struct App {
     pub(crate) host_id: HeaderValue,
     trusted: Vec<IpNet>,
     screen: Option<Screen>,
+    pub(crate) told: Told,
     metrics: Metrics,
     running: AtomicUsize,
     /// Told when the last running request ends.
@@ -98,6 +100,7 @@ impl App {
             host_id,
             trusted: Vec::new(),
             screen: None,
+            told: Told::default(),
             metrics,
             running: AtomicUsize::new(0),
             less: Notify::new(),
@@ -177,7 +180,7 @@ impl App {
 
     /// Whom a connection speaks for: the right-most address of `X-Forwarded-For` that is not a proxy of ours.
     pub(crate) fn client_ip(&self, peer: Option<IpAddr>, forwarded: Option<&str>) -> Option<IpAddr> {
-        let trusted = |ip: &IpAddr| self.trusted.iter().any(|n| n.contains(ip));
+        let trusted = |ip: &IpAddr| self.is_proxy(Some(*ip));
         match (peer, forwarded) {
             (Some(proxy), Some(list)) if trusted(&proxy) => {
                 let named = list.rsplit(',').map_while(|p| p.trim().parse().ok()).find(|ip| !trusted(ip));
@@ -185,6 +188,11 @@ impl App {
             }
             _ => peer,
         }
+    }
+
+    /// Whether the address is that of a proxy of ours.
+    pub(crate) fn is_proxy(&self, peer: Option<IpAddr>) -> bool {
+        peer.is_some_and(|ip| self.trusted.iter().any(|n| n.contains(&ip)))
     }
 
     pub(crate) fn running(&self) -> usize {

@@ -6,6 +6,7 @@ use crate::{
     body::{Body, Outgoing},
     error_body, i18n,
     path::{Path, decode},
+    pretence,
     query::Query,
     request::Bounds,
     router::{Reply, Route},
@@ -119,6 +120,9 @@ async fn inner(
 ) -> Reply {
     // Headers that must be one: with two, whoever stands in front may have looked at the other.
     alone(&head.headers, conn.peer)?;
+
+    // Headers that would say who asks: nobody reads them here, and whoever sends them is written down.
+    pretence::note(app, &head.headers, conn.peer);
 
     // Language: before the first error that could be written.
     *lang = i18n::pick(raw_lang(head.uri.query()).as_deref(), &head.headers);

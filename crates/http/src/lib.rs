@@ -27,6 +27,7 @@ pub mod i18n;
 mod io;
 mod layers;
 pub mod path;
+mod pretence;
 pub mod query;
 mod request;
 mod response;

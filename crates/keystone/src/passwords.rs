@@ -59,8 +59,13 @@ async fn by_directory(state: &State, user: &Row, password: &Secret) -> Result<Op
 }
 
 /// The same for whoever may be nobody: then the same work is done, here and in the directory of the domain, and the answer is wrong. `domain` is
-/// where the user was looked for; `None` is everywhere.
+/// where the user was looked for; `None` is everywhere, and then every directory is asked, whoever it is.
 pub async fn compare_at_door(state: &State, user: Option<&Row>, domain: Option<&str>, password: &Secret) -> Result<Outcome> {
+    let Some(domain) = domain else {
+        let own = user.map(|u| u.text("password_hash")).filter(|hash| !hash.is_empty());
+        let outcome = compare_with(state, own, password).await?;
+        return if outcome.is_right() { Ok(outcome) } else { provider::login::compare_anywhere(state, user, password).await };
+    };
     if let Some(user) = user
         && let Some(outcome) = by_directory(state, user, password).await?
     {
@@ -73,7 +78,7 @@ pub async fn compare_at_door(state: &State, user: Option<&Row>, domain: Option<&
     let asked = provider::login::compare_nobody(state, domain, password).await;
     // Of a domain that has a directory it tells about strangers what it tells about its users. Guesses at a password that is kept here are
     // counted whatever happens there.
-    if domain.is_some() && user.is_none_or(|u| u.text("password_hash").is_empty()) {
+    if user.is_none_or(|u| u.text("password_hash").is_empty()) {
         asked?;
     }
     Ok(outcome)

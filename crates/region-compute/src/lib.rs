@@ -53,4 +53,6 @@ pub fn with_tasks(builder: ::task::Builder<Compute>) -> ::task::Builder<Compute>
         .kind::<task::ServerAttachNetwork>()
         .kind::<task::ServerDetachNetwork>()
         .kind::<task::ServerRebuildRoot>()
+        .kind::<task::ServerChangeConfig>()
+        .kind::<task::ServerSetPassword>()
 }

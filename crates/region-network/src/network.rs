@@ -4,7 +4,7 @@ use crate::{Range, range};
 use api_compute::{Network, ReservedIp};
 use base::{Error, Json, Kind as Cell, Resource, Result, Row, err};
 use region_infra::{brand, place};
-use resource::{ActionFact, BoxFuture, Hooks, Input, Kind, Map, Naming, Op, Page, Params, Reply};
+use resource::{ActionFact, BoxFuture, Extra, Hooks, Input, Kind, Map, Naming, Op, Page, Params, Reply};
 use serde_json::json;
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
 use store::{Cond, Pick, Read, Select, Tx, work};
@@ -61,6 +61,16 @@ impl NetworkHooks {
         Ok(())
     }
 }
+
+const EXTRAS: &[Extra] = &[
+    Extra::create(
+        "guest_ip_prefix",
+        Cell::Text,
+        "The whole subnet, as in 10.0.0.0/24, instead of first and last address and prefix length.",
+    ),
+    Extra::create("zone_id", Cell::Text, "Zone of the wire, where none is named and one alone fits."),
+    Extra::create("vpc_id", Cell::Text, "VPC of the wire, where none is named and one alone fits."),
+];
 
 impl Hooks for NetworkHooks {
     fn create<'a>(&'a self, op: &'a Op<'a>, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
@@ -375,6 +385,7 @@ fn release<'a>(_: &'a NetworkHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
 pub fn kinds(dns: &[String]) -> Vec<Kind> {
     const ADDRESSES: ActionFact = ActionFact { name: "addresses", doc: "Every address in use and by whom.", inputs: &[] };
     let network = Kind::new::<Network, _>(&Arc::new(NetworkHooks { dns: dns.join(",") }))
+        .extras(EXTRAS)
         .context("wires", "wire_id")
         .spec(ADDRESSES, list_addresses)
         .action(RESERVE, reserve)

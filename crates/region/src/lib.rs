@@ -24,8 +24,14 @@ use task::Tasks;
 /// The tables of the region.
 pub const MIGRATIONS: Migrations = Migrations {
     owner: "region",
-    sqlite: &[("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql"))],
-    postgres: &[("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql"))],
+    sqlite: &[
+        ("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql")),
+        ("0002_login_generation.sql", include_str!("../migrations/sqlite/0002_login_generation.sql")),
+    ],
+    postgres: &[
+        ("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql")),
+        ("0002_login_generation.sql", include_str!("../migrations/postgres/0002_login_generation.sql")),
+    ],
 };
 
 /// What the service is made with.

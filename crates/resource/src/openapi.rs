@@ -123,6 +123,11 @@ fn describe(kind: &Kind, prefix: &str, paths: &mut serde_json::Map<String, Json>
             .map(|i| {
                 let mut schema = schema_of(i.kind);
                 schema["description"] = Json::from(i.doc);
+                // What is named so is one: asked for rather than typed where others look on.
+                if i.name == "password" || i.name.ends_with("_password") && i.kind == base::Kind::Text {
+                    schema["format"] = Json::from("password");
+                    schema["writeOnly"] = Json::from(true);
+                }
                 (i.name.to_string(), schema)
             })
             .collect();

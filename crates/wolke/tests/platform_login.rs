@@ -100,7 +100,11 @@ impl Home {
 
     /// A command that waits for something besides the terminal.
     fn begin(&self, line: &str) -> Talk {
-        let mut command = self.set_up(Command::new("sh"), &[]);
+        self.begin_with(&[], line)
+    }
+
+    fn begin_with(&self, env: &[(&str, &str)], line: &str) -> Talk {
+        let mut command = self.set_up(Command::new("sh"), env);
         command.args(["-c", &format!("exec {} {line} 2>&1", env!("CARGO_BIN_EXE_wolke"))]);
         Talk::begin(command)
     }
@@ -216,6 +220,58 @@ impl Drop for Talk {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _gone = self.child.wait();
+    }
+}
+
+/// A desktop whose browser writes down what it is to open, and stays until it is closed.
+struct Desktop {
+    path: String,
+    page: PathBuf,
+    closed: PathBuf,
+}
+
+impl Desktop {
+    fn at(home: &Home) -> Desktop {
+        let bin = home.dir.path().join("bin");
+        let (page, closed) = (home.dir.path().join("page"), home.dir.path().join("closed"));
+        std::fs::create_dir(&bin).expect("a directory");
+        let (written, end) = (page.display(), closed.display());
+        let script = format!(
+            "#!/bin/sh\nprintf %s \"$1\" > {written}.new && mv {written}.new {written}\n\
+             i=0; while [ ! -e {end} ] && [ $i -lt 6000 ]; do sleep 0.1; i=$((i+1)); done\n"
+        );
+        std::fs::write(bin.join("xdg-open"), script).expect("written");
+        std::fs::set_permissions(bin.join("xdg-open"), std::fs::Permissions::from_mode(0o755)).expect("a program");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        Desktop { path, page, closed }
+    }
+
+    fn env<'a>(&'a self, display: &'a str) -> [(&'a str, &'a str); 2] {
+        [("PATH", &self.path), ("DISPLAY", display)]
+    }
+
+    /// What the browser was started with.
+    #[track_caller]
+    fn opened(&self) -> String {
+        let started = Instant::now();
+        loop {
+            if let Ok(page) = std::fs::read_to_string(&self.page) {
+                return page;
+            }
+            assert!(started.elapsed() < PATIENCE, "no browser is started");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn close(&self) {
+        std::fs::write(&self.closed, "").expect("written");
+        std::fs::remove_file(&self.page).expect("it was opened");
+    }
+}
+
+impl Drop for Desktop {
+    fn drop(&mut self) {
+        let _gone = std::fs::write(&self.closed, "");
     }
 }
 
@@ -456,6 +512,26 @@ async fn platform_logins_by_browser() {
     browser.ask(Method::GET, &back.location, None).await;
     let (fine, said) = talk.end(&home);
     assert!(!fine && said.contains("the login was denied in the browser"), "{said}");
+
+    // A desktop: its browser is started with the page, and nobody waits for it to be closed.
+    let desk = Desktop::at(&home);
+    let talk = home.begin_with(&desk.env(":9"), &line("--sso --profile desk"));
+    let page = desk.opened();
+    assert_eq!(page, talk.rest_of("--device)\n  "), "and shown, for there may be no browser");
+    let back = browser.decide_again(&page, "allow").await;
+    browser.ask(Method::GET, &back.location, None).await;
+    let (fine, said) = talk.end(&home);
+    assert!(fine && said.contains("logged in as alice in project demo; profile desk"), "{said}");
+    assert_eq!(home.json(&[], "profile show desk")["sso"], "browser");
+    desk.close();
+    // No screen, or a wish for none: no browser.
+    for (display, more) in [("", "--sso"), (":9", "--sso --no-browser")] {
+        let talk = home.begin_with(&desk.env(display), &line(&format!("{more} --profile never")));
+        let back = browser.decide_again(&talk.rest_of("--device)\n  "), "deny").await;
+        browser.ask(Method::GET, &back.location, None).await;
+        assert!(!talk.end(&home).0);
+        assert!(!desk.page.exists(), "{more} with the screen {display:?}");
+    }
 
     // When they end, what is said is how one got in; a terminal is not asked for a password that may not exist.
     let (near, far) = (home.token("near"), home.token("far"));

@@ -10,6 +10,8 @@ use serde_json::{Value as Json, json};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+const PASSWORD: &str = "Another-1-password";
+
 /// Waits until a server's status is this; the server then.
 async fn reach(platform: &Platform, word: &str) -> Json {
     until_none(PATIENCE * 3, async || match platform.get("servers/web").await {
@@ -86,9 +88,15 @@ fn vm_parts_come_and_go_while_it_runs() {
         act(&platform, "detachnetwork", json!({"mac": mac}), "running").await;
         inside(&guest, cards, "1").await;
 
-        act(&platform, "stop", json!({"is_force": true}), "ready").await;
-        act(&platform, "change-config", json!({"vcpu_count": 2, "vmem_size": 160}), "ready").await;
-        act(&platform, "start", json!({}), "running").await;
+        // Another password, by the guest's own agent, which has it set as its system does.
+        act(&platform, "set-password", json!({"password": PASSWORD}), "running").await;
+        let hash = guest.run("sed -n 's/^root:\\([^:]*\\):.*/\\1/p' /etc/shadow").await.trim().to_string();
+        let crypt = std::process::Command::new("perl").args(["-e", "print crypt($ARGV[0], $ARGV[1])", PASSWORD, &hash]).output();
+        assert_eq!(String::from_utf8_lossy(&crypt.expect("perl runs").stdout), hash);
+        let told = platform.post("servers/web/login-info", json!({})).await.expect("it is told");
+        assert_eq!((&told["server"]["username"], &told["server"]["password"]), (&json!("root"), &json!(PASSWORD)));
+
+        act(&platform, "change-config", json!({"vcpu_count": 2, "vmem_size": 160, "force_stop": true}), "running").await;
         inside(&guest, "nproc", "2").await;
         // A kept disk stays in its place over a stop.
         inside(&guest, &disks(53), "1").await;

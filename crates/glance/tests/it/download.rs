@@ -123,6 +123,21 @@ async fn only_what_is_there_can_be_had() {
 }
 
 #[tokio::test]
+async fn a_place_that_does_not_come_free_is_not_waited_for_for_ever() {
+    let house = House::with(|o| (o.streams, o.patience) = (1, std::time::Duration::from_millis(300))).await;
+    let bytes = noise(30 << 20, 6);
+    let image = house.active("big", &bytes).await;
+    let path = format!("/v1/images/{}", image["id"].as_str().expect("an id"));
+    let mut open = house.call("GET", &path).open(Some(0)).await;
+    assert_eq!(open.head().await.0, 200);
+    let late = house.call("GET", &path).send().await;
+    assert_eq!((late.status, late.class().as_str()), (429, "TooManyRequests"));
+    let late = house.call("POST", "/v1/images").header("x-image-meta-name", "late").image(&qcow2("5M")).send().await;
+    assert_eq!(late.status, 429);
+    open.reset();
+}
+
+#[tokio::test]
 async fn a_lost_file_is_noticed_and_found_again() {
     let house = House::start().await;
     let image = house.active("a", &qcow2("5M")).await;

@@ -410,6 +410,12 @@ impl Actor {
                 self.plan_nic(nic).await?;
                 self.note(change).await?;
             }
+            Change::SetPassword(_) => {
+                let meta = &self.spec().meta;
+                // Given twice is given: nothing has to be noted before.
+                machine.set_password(&meta.login_account, &meta.password).await?;
+                self.note(change).await?;
+            }
         }
         tracing::info!(guest = %self.id(), ?change, "changed while running");
         Ok(())

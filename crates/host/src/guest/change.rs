@@ -12,6 +12,8 @@ pub enum Change {
     PlugNic(GuestNic),
     /// Same device, other settings of its port.
     RefreshNic(GuestNic),
+    /// The document's password of this generation, by the guest's own agent. The password itself is not carried about.
+    SetPassword(i64),
 }
 
 impl Change {
@@ -32,6 +34,7 @@ impl Change {
                     *n = nic.clone();
                 }
             }
+            Change::SetPassword(generation) => run.password_generation = *generation,
         }
     }
 }
@@ -55,7 +58,9 @@ pub fn next_change(run: &Run, spec: &GuestSpec) -> Option<Change> {
             Some(_) => {}
         }
     }
-    None
+    // Last: a guest without an agent must not keep the others from coming.
+    let password = spec.meta.password_generation;
+    (password > run.password_generation && !spec.meta.password.is_empty()).then_some(Change::SetPassword(password))
 }
 
 fn hot(disk: &GuestDisk) -> bool {

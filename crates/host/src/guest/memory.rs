@@ -64,6 +64,8 @@ pub struct Run {
     pub started: i64,
     pub disks: Vec<GuestDisk>,
     pub nics: Vec<GuestNic>,
+    /// Of the password it has been given, at its start or since.
+    pub password_generation: i64,
 }
 
 /// A generation that could not be reached. Not tried again until it rises.
@@ -84,6 +86,7 @@ impl Run {
             started: now.micros(),
             disks: spec.disks.clone(),
             nics: spec.nics.clone(),
+            password_generation: spec.meta.password_generation,
         }
     }
 }

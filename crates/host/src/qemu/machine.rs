@@ -9,8 +9,9 @@ use super::process::Process;
 use crate::hypervisor::{Life, Machine, MachineFacts, PlanDisk, PlanNic, disk_device, nic_device};
 use api_agent::{GuestDisk, GuestNic};
 use base::{Error, Result, err};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use host_net::BoxFuture;
-use qmp::{Event, Events, Limits, Qmp, RunState};
+use qmp::{Event, Events, GuestAgent, Limits, Qmp, RunState};
 use rustix::process::Signal;
 use serde_json::json;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,10 @@ use tokio::time::{Instant, sleep, timeout};
 const LINK: Limits = Limits { message: 4 << 20, answer: Duration::from_secs(30), events: 256 };
 /// A guest has this long to let go of a device.
 const LET_GO: Duration = Duration::from_secs(60);
+/// A guest's agent: what it says is short, and it may not be there yet, or never.
+const AGENT: Limits = Limits { message: 1 << 20, answer: Duration::from_secs(10), events: 1 };
+/// A guest has this long to boot as far as to its agent.
+const AGENT_THERE: Duration = Duration::from_secs(60);
 
 pub(super) struct QemuMachine {
     shared: Arc<Shared>,
@@ -118,6 +123,24 @@ impl QemuMachine {
             sleep(Duration::from_millis(100)).await;
         }
         Ok(())
+    }
+
+    /// The guest's agent, once it answers.
+    async fn agent(&self) -> Result<GuestAgent> {
+        let until = Instant::now() + AGENT_THERE;
+        loop {
+            let told = match GuestAgent::connect(&self.shared.files.agent(), AGENT).await {
+                Ok(mut agent) => match agent.ping().await {
+                    Ok(()) => return Ok(agent),
+                    Err(e) => e,
+                },
+                Err(e) => e,
+            };
+            if Instant::now() >= until || self.shared.life.borrow().is_gone() {
+                return Err(silent_agent().with_context(told));
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
     }
 
     async fn gone_within(&self, within: Duration) -> bool {
@@ -226,6 +249,19 @@ impl Machine for QemuMachine {
     fn grow_disk<'a>(&'a self, disk: &'a GuestDisk, bytes: u64) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.run(qmp::BlockResize { node_name: disk_device(disk.index), size: bytes }).await.map(drop) })
     }
+
+    fn set_password<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let account = if account.is_empty() { "root" } else { account };
+            let mut agent = self.agent().await?;
+            agent.set_user_password(account, &STANDARD.encode(password)).await.map_err(|e| match e {
+                qmp::Error::Refused { desc, .. } => {
+                    err!(ServiceAbnormal, "the guest's agent refused the password of {}: {}", account, desc)
+                }
+                other => silent_agent().with_context(other),
+            })
+        })
+    }
 }
 
 impl QemuMachine {
@@ -233,6 +269,13 @@ impl QemuMachine {
         let pid = self.shared.process.pid;
         self.shared.process.signal(signal).map_err(|e| err!(Internal, "process {} cannot be signalled: {}", pid, e))
     }
+}
+
+fn silent_agent() -> Error {
+    err!(
+        Timeout,
+        "the guest's agent does not answer; install and start qemu-guest-agent in it, or stop the server to give it the password at its next start"
+    )
 }
 
 /// Until the process ends.

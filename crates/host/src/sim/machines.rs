@@ -117,6 +117,11 @@ impl SimHypervisor {
         self.state().machines.get(guest).map(|m| m.devices().into_iter().collect()).unwrap_or_default()
     }
 
+    /// Account and password the guest's agent was last given.
+    pub fn login(&self, guest: &str) -> Option<(String, String)> {
+        self.state().machines.get(guest).and_then(|m| m.login.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
     /// Times the reset button was pressed.
     pub fn resets(&self, guest: &str) -> u32 {
         self.state().machines.get(guest).map_or(0, |m| m.resets.load(Ordering::SeqCst))
@@ -153,6 +158,7 @@ impl SimHypervisor {
             script,
             life: watch::Sender::new(Life::Running),
             resets: AtomicU32::new(0),
+            login: Mutex::default(),
             facts: MachineFacts {
                 pid: process.pid,
                 qemu_version: "10.0.0".into(),
@@ -221,6 +227,8 @@ struct SimMachine {
     script: Script,
     life: watch::Sender<Life>,
     resets: AtomicU32,
+    /// Account and password its agent was last given.
+    login: Mutex<Option<(String, String)>>,
     facts: MachineFacts,
     process: Mutex<Process>,
 }
@@ -353,6 +361,14 @@ impl Machine for SimMachine {
             self.faults.point("grow_running").await?;
             self.disks.resize(&disk.disk_id, bytes)?;
             self.faults.point("grow_running.done").await
+        })
+    }
+
+    fn set_password<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.faults.point("set_password").await?;
+            *self.login.lock().unwrap_or_else(PoisonError::into_inner) = Some((account.into(), password.into()));
+            self.faults.point("set_password.done").await
         })
     }
 }

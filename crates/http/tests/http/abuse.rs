@@ -124,6 +124,28 @@ async fn where_a_request_comes_from_only_proxies_say() {
 }
 
 #[tokio::test]
+async fn headers_that_would_say_who_are_passed_over_and_written_down() {
+    let log = Watch::start();
+    let b = Bench::start(router(), relaxed()).await;
+    let with = |lines: &str| format!("GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{lines}\r\n");
+    let plain = b.raw(with("").as_bytes()).await;
+    for header in ["X-User-Id", "X-Project-Id", "X-Roles", "X-Identity-Status", "Remote-User", "X-Forwarded-User", "X-HTTP-Method-Override"]
+    {
+        let answer = b.raw(with(&format!("{header}: admin\r\n")).as_bytes()).await;
+        let body = |answer: &str| answer.split_once("\r\n\r\n").map(|(_, body)| body.to_string());
+        assert_eq!(body(&answer).map(|b| b.len()), body(&plain).map(|b| b.len()), "{header}: {answer}");
+        log.expect(&format!("header=\"{}\"", header.to_lowercase()));
+        b.raw(with(&format!("{header}: admin\r\n")).as_bytes()).await;
+        assert_eq!(log.lines(), Vec::<String>::new(), "{header}: said once a minute");
+    }
+    for header in ["X-Forwarded-For", "Forwarded", "X-Real-IP"] {
+        b.raw(with(&format!("{header}: 1.2.3.4\r\n")).as_bytes()).await;
+        assert_eq!(log.told(&["would say where", &format!("header=\"{}\"", header.to_lowercase())]), 1, "{header}");
+    }
+    b.serving.stop().await;
+}
+
+#[tokio::test]
 async fn bodies_that_are_too_large_by_word_or_by_deed() {
     let _log = Watch::start();
     let b = Bench::start(router(), Limits { json: 1000, ..relaxed() }).await;

@@ -155,6 +155,13 @@ pub(super) async fn failed_password(state: &State, attempt: &Attempt, user: Opti
     count_failure(state, attempt, user.map_or(Account::Nobody, Account::User)).await
 }
 
+/// Counts a login that failed because somebody else could not be asked: at the address and the pair alone. Gives back what to answer if one of
+/// them waits from now on.
+pub(super) async fn undecided(state: &State, attempt: &Attempt) -> Result<Option<Error>> {
+    let limits = [(attempt.pair(), state.config.login_attempts), (attempt.of_address(), state.config.login_attempts_of_address)];
+    count(state, &limits, &attempt.name).await
+}
+
 /// Whose account a failure is counted at, besides user and address.
 enum Account<'a> {
     User(&'a Row),

@@ -220,6 +220,11 @@ pub(crate) fn wrong_password() -> Error {
     err!(WrongPassword, "wrong user name or password")
 }
 
+/// The same where no domain was named. Also said to somebody whose name others have: he learns what to do, and nobody learns that there are others.
+fn wrong_somewhere() -> Error {
+    err!(WrongPassword, "wrong user name or password; name the domain as well, for others may have the same name")
+}
+
 /// Whether a text can be a password at all; longer ones are wrong without any work.
 pub(crate) fn acceptable(password: &Secret) -> bool {
     !password.is_empty() && password.expose().len() <= auth::password::MAX_LEN

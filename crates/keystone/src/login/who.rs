@@ -4,7 +4,7 @@ use super::{Proved, acceptable, aksk, application, guard, guard::Attempt, second
 use crate::{passwords, provider::login as directory, provider::sso, state::State};
 use api_identity::{AccessKey, AuthContext, Identity, PasswordUser, Secret, TotpUser, User, Which};
 use auth::password::Outcome;
-use base::{Resource, Result, Row, Value, err};
+use base::{Class, Resource, Result, Row, Value, err};
 use std::net::IpAddr;
 use store::{Cond, Read, set, work};
 
@@ -85,7 +85,13 @@ async fn by_password(state: &State, asked: &PasswordUser, code: Option<&TotpUser
         return Err(user_locked(name));
     }
     let outcome = if acceptable(&asked.password) {
-        passwords::compare_at_door(state, found.as_ref(), place.as_deref(), &asked.password).await?
+        match passwords::compare_at_door(state, found.as_ref(), place.as_deref(), &asked.password).await {
+            // Nobody knows whether it is wrong. Counted all the same, of everybody alike, but held against no account.
+            Err(away) if place.is_none() && away.class() == Class::BadGateway => {
+                return Err(guard::undecided(state, &attempt).await?.unwrap_or(away));
+            }
+            told => told?,
+        }
     } else {
         Outcome::Wrong
     };
@@ -97,7 +103,9 @@ async fn by_password(state: &State, asked: &PasswordUser, code: Option<&TotpUser
                 state.catch_up().await?;
             }
             // One transaction, of as many steps for a name nobody has.
-            return Err(guard::failed_password(state, &attempt, found.as_ref()).await?);
+            let refused = guard::failed_password(state, &attempt, found.as_ref()).await?;
+            let open = place.is_none() && refused.class() == Class::WrongPassword;
+            return Err(if open { super::wrong_somewhere() } else { refused });
         }
     };
     if outcome == Outcome::RightButOld {
@@ -171,8 +179,11 @@ async fn find_in(state: &State, asked: &PasswordUser, home: Option<Option<&str>>
         cond = cond.and(Cond::eq("domain_id", home.unwrap_or(NO_DOMAIN)));
     }
     let mut users = state.db.read().find(User::facts(), cond).await?;
+    // A name of several is nobody's until a domain goes with it: saying that there are several would tell strangers which names there are, and
+    // counting a failure against one of them would let strangers lock the others' doors.
     if users.len() > 1 {
-        return Err(err!(Conflict, "duplicate username: {} users are named {}; name the domain as well", users.len(), asked.name));
+        tracing::info!(user = asked.name, users = users.len(), "a name that several users have is nobody's without its domain");
+        return Ok(None);
     }
     Ok(users.pop())
 }

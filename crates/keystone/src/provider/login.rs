@@ -4,7 +4,8 @@ use super::{USER, config::Ldap as Config, entries, wire};
 use crate::state::State;
 use api_identity::{IdentityLink, IdentityProvider, Secret};
 use auth::password::Outcome;
-use base::{Error, Json, Resource, Result, Row, err};
+use base::{Class, Error, Json, Resource, Result, Row, err};
+use futures_util::future::join_all;
 use resource::Map;
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
@@ -89,7 +90,12 @@ pub async fn compare(state: &State, user: &Row, password: &Secret) -> Result<Opt
     if password.is_empty() {
         return Ok(Some(Outcome::Wrong));
     }
-    let asked = Asked { provider: &provider, local_id: &link.local_id };
+    told(state, user, &link, &provider, password).await.map(Some)
+}
+
+/// What the directory of a link says of a password.
+async fn told(state: &State, user: &Row, link: &IdentityLink, provider: &Row, password: &Secret) -> Result<Outcome> {
+    let asked = Asked { provider, local_id: &link.local_id };
     let (bound, enabled) = asked.answer(state, password).await?;
     let told = |why: Closed| match why {
         Closed::Disabled => err!(UserDisabled, "the user {} is disabled in the directory {}", user.name(), provider.name()),
@@ -103,30 +109,81 @@ pub async fn compare(state: &State, user: &Row, password: &Secret) -> Result<Opt
         }
     };
     match bound {
-        Bound::Wrong => Ok(Some(Outcome::Wrong)),
+        Bound::Wrong => Ok(Outcome::Wrong),
         Bound::Closed(why) => Err(told(why)),
         Bound::Right if !enabled => Err(told(Closed::Disabled)),
-        Bound::Right => Ok(Some(Outcome::Right)),
+        Bound::Right => Ok(Outcome::Right),
     }
 }
 
-/// Asks the directory of a domain about somebody it does not have: as long as for those it has, or the time would tell whom it has. `None`: of any
-/// domain. A directory that is away or off says so here as it does of its users.
-pub async fn compare_nobody(state: &State, domain: Option<&str>, password: &Secret) -> Result<()> {
+/// Asks the directory of a domain about somebody it does not have: as long as for those it has, or the time would tell whom it has. A directory
+/// that is away or off says so here as it does of its users.
+pub async fn compare_nobody(state: &State, domain: &str, password: &Secret) -> Result<()> {
     if password.is_empty() {
         return Ok(());
     }
     let mut db = state.db.read();
-    let mut all = db.find(IdentityProvider::facts(), Cond::eq("driver", "ldap").and(Cond::eq("deleted", false))).await?;
-    if let Some(domain) = domain {
-        // Some make their domains themselves.
-        let links = db.list::<IdentityLink>(Cond::eq("object_id", domain).and(Cond::eq("entity", super::DOMAIN))).await?;
-        all.retain(|p| p.text("target_domain_id") == domain || links.iter().any(|l| l.identity_provider_id == p.id()));
-    }
+    let mut all = directories(state).await?;
+    // Some make their domains themselves.
+    let links = db.list::<IdentityLink>(Cond::eq("object_id", domain).and(Cond::eq("entity", super::DOMAIN))).await?;
+    all.retain(|p| p.text("target_domain_id") == domain || links.iter().any(|l| l.identity_provider_id == p.id()));
     all.sort_by_key(|p| (!p.flag("enabled"), p.id().to_string()));
     let Some(provider) = all.first() else { return Ok(()) };
     let asked = Asked { provider, local_id: &base::new_id() };
     asked.answer(state, password).await.map(drop)
+}
+
+async fn directories(state: &State) -> Result<Vec<Row>> {
+    state.db.read().find(IdentityProvider::facts(), Cond::eq("driver", "ldap").and(Cond::eq("deleted", false))).await
+}
+
+/// Asks every directory there is, at the same time, about somebody whose domain nobody named: his own about him, if `user` has one, the others about
+/// nobody. So the slowest sets the time, whoever it is. Only the right password does not wait for the others.
+///
+/// # Errors
+/// What his own says of an account that is closed; `BadGateway`, the same for everybody, when some directory cannot be asked: then nobody knows
+/// whether the password is wrong.
+pub async fn compare_anywhere(state: &State, user: Option<&Row>, password: &Secret) -> Result<Outcome> {
+    if password.is_empty() {
+        return Ok(Outcome::Wrong);
+    }
+    let home = match user {
+        Some(user) => home(state, user).await?.filter(|(_, provider)| provider.text("driver") == "ldap"),
+        None => None,
+    };
+    let own = home.as_ref().map(|(_, provider)| provider.id());
+    let (all, nobody) = (directories(state).await?, base::new_id());
+    let nobody = nobody.as_str();
+    // Those that are off let nobody in and are not asked, not even about their own users: the answer would tell who these are.
+    let mut others = Vec::new();
+    for provider in all.iter().filter(|p| p.flag("enabled") && Some(p.id()) != own) {
+        others.push(async move { Asked { provider, local_id: nobody }.answer(state, password).await.map(drop) });
+    }
+    let mine = async {
+        match (user, &home) {
+            (Some(user), Some((link, provider))) if provider.flag("enabled") => told(state, user, link, provider, password).await,
+            _ => Ok(Outcome::Wrong),
+        }
+    };
+    let (mut others, mut mine) = (std::pin::pin!(join_all(others)), std::pin::pin!(mine));
+    let (told, asked) = tokio::select! {
+        biased;
+        told = &mut mine => match told {
+            Ok(outcome) if outcome.is_right() => return Ok(outcome),
+            told => (told, others.await),
+        },
+        asked = &mut others => (mine.await, asked),
+    };
+    let away = |e: &Error| e.class() == Class::BadGateway;
+    match told {
+        Ok(outcome) if outcome.is_right() => Ok(outcome),
+        Err(e) if !away(&e) => Err(e),
+        Ok(_) if !asked.iter().any(|a| a.as_ref().is_err_and(away)) => Ok(Outcome::Wrong),
+        _ => Err(err!(
+            BadGateway,
+            "not every directory can be asked now, and this login may have failed for that; name the domain of the user, or try again later"
+        )),
+    }
 }
 
 /// A question about a password.

@@ -174,3 +174,58 @@ pub async fn nobody_learns_whom_it_has() {
     let off = told(&known).await;
     assert_eq!((off.0, told(&unknown).await), (423, off.clone()));
 }
+
+/// Several directories and no domain: all are asked about everybody, so that neither answer nor time tells who is where, also while one is away.
+pub async fn without_a_domain() {
+    let mut servers = [Slapd::start(&person("ann", "")), Slapd::start(&person("bob", ""))];
+    let strong = keystone::Config::default();
+    let config = keystone::Config {
+        password_hash_memory_kib: strong.password_hash_memory_kib,
+        password_hash_passes: strong.password_hash_passes,
+        login_failures_per_second: 0.0,
+        login_attempts: 0,
+        login_attempts_of_address: 0,
+        ..crate::kit::config()
+    };
+    let cloud = crate::kit::cloud_with(config, base::Clock::real()).await;
+    let admin = cloud.admin().await;
+    let mut ids = Vec::new();
+    for (name, server) in ["corp", "labs"].into_iter().zip(&servers) {
+        let made = cloud.post(&admin, "/v3/identity_providers", super::body(name, ldap(server))).await.ok();
+        let id = made["identity_provider"]["id"].as_str().expect("an id").to_string();
+        sync(&cloud, &admin, &id).await;
+        ids.push(id);
+    }
+    cloud.make(&admin, "user", json!({"name": "own", "password": "own@Pass1"})).await;
+    let with = |name: &str, password: &str| json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {"name": name, "password": password}}}}});
+    let ask = async |name: &str, password: &str| cloud.send("POST", "/v3/auth/tokens", None, None, Some(with(name, password))).await;
+    let told = async |name: &str| {
+        let answer = ask(name, "wrong@Pass1").await;
+        (answer.status, answer.body["class"].clone(), answer.body["details"].clone())
+    };
+    let all = ["ann", "bob", "own", "nobody"];
+    let right = ["ann", "bob", "own"];
+    for name in right {
+        assert_eq!(ask(name, &format!("{name}@Pass1")).await.status, 200, "{name}");
+    }
+    let mut ways = all.map(|name| Way::of(name, with(name, "wrong@Pass1")));
+    alike(&cloud, &mut ways).await;
+    let alike_now = async |status: u16| {
+        let first = told("nobody").await;
+        assert_eq!(first.0, status, "{first:?}");
+        for name in all {
+            assert_eq!(told(name).await, first, "{name}");
+        }
+    };
+    alike_now(401).await;
+    // One is away. Whoever has his password elsewhere gets in by it; of the others nobody knows.
+    servers[1].down();
+    alike_now(502).await;
+    for (name, status) in [("ann", 200), ("own", 200), ("bob", 502)] {
+        assert_eq!(ask(name, &format!("{name}@Pass1")).await.status, status, "{name}");
+    }
+    // Switched off it is as if it were not there, for its own users too.
+    cloud.post(&admin, &format!("/v3/identity_providers/{}/disable", ids[1]), json!({})).await.ok();
+    alike_now(401).await;
+    assert_eq!(ask("bob", "bob@Pass1").await.status, 401);
+}

@@ -78,7 +78,7 @@ mod sqlite {
     tests! {
         on_sqlite:
         story { a_directory_is_brought_over providers_and_their_configuration }
-        login { who_gets_in tls the_directory_is_down nobody_learns_whom_it_has }
+        login { who_gets_in tls the_directory_is_down nobody_learns_whom_it_has without_a_domain }
         guard { half_of_the_house_does_not_go one_replica_synchronises }
         large { ten_thousand_users }
     }

@@ -88,6 +88,46 @@ pub async fn nobody_learns_who_exists() {
     assert!(answers.iter().all(|a| *a == answers[0]), "the same answer: {answers:?}");
 }
 
+/// A name that several have: without its domain it is nobody's, whatever the password, and nothing tells that there is such a name.
+pub async fn names_of_several() {
+    let watch = Watch::start();
+    let clock = clock();
+    let cloud = with_alice(Config { login_attempts: 3, ..config() }, &clock).await;
+    let admin = cloud.admin().await;
+    cloud.make(&admin, "domain", json!({"name": "acme"})).await;
+    cloud.make(&admin, "user", json!({"name": "alice", "password": "other@Pass1", "domain_id": "acme"})).await;
+    let without = |user: &str, password: &str| json!({"auth": {"identity": {"methods": ["password"], "password": {"user": {"name": user, "password": password}}}}});
+    let mut told = Vec::new();
+    for (i, (user, password)) in
+        [("alice", "wrong"), ("alice", "alice@Pass1"), ("alice", "other@Pass1"), ("nobody", "wrong")].into_iter().enumerate()
+    {
+        let before = cloud.keystone.hash_work().argon2;
+        let answer = from(&cloud, &format!("198.51.100.{i}"), &without(user, password)).await;
+        told.push((
+            answer.status,
+            answer.body["class"].clone(),
+            answer.body["details"].clone(),
+            cloud.keystone.hash_work().argon2 - before,
+        ));
+    }
+    assert_eq!((told[0].0, told[0].3), (401, 1), "{told:?}");
+    assert!(told[0].2.as_str().is_some_and(|d| d.contains("name the domain")), "{told:?}");
+    assert!(told.iter().all(|t| *t == told[0]), "{told:?}");
+    assert_eq!(watch.told(&["a name that several users have", "alice"]), 3);
+    // Guessed at without end, it is locked like a name nobody has, and none of those who have it.
+    for _ in 0..6 {
+        from(&cloud, "198.51.100.9", &without("alice", "wrong")).await;
+    }
+    watch.expect("login locked: too many failures");
+    for (domain, password) in [("Default", "alice@Pass1"), ("acme", "other@Pass1")] {
+        let mut body = without("alice", password);
+        body["auth"]["identity"]["password"]["user"]["domain"] = json!({"name": domain});
+        assert_eq!(from(&cloud, "198.51.100.10", &body).await.status, 200, "{domain}");
+    }
+    // A name that one alone has needs no domain.
+    assert_eq!(from(&cloud, "198.51.100.10", &without("sysadmin", ADMIN_PASSWORD)).await.status, 200);
+}
+
 /// On SQLite, whose work is all in this process, so that the processor's time has all of it.
 #[tokio::test]
 async fn nobody_learns_by_time_who_exists() {

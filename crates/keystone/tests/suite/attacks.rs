@@ -4,6 +4,7 @@ use crate::kit::{Cloud, cloud, cloud_with, config, password_login, token_login};
 use base::Clock;
 use http::Method;
 use serde_json::{Value as Json, json};
+use telemetry::testing::Watch;
 
 pub async fn tampered_tokens_are_refused_and_logged() {
     let cloud = cloud().await;
@@ -105,6 +106,7 @@ pub async fn protected_fields() {
 }
 
 pub async fn headers_that_would_say_who() {
+    let watch = Watch::start();
     let config = keystone::Config { trusted_gateways: Vec::new(), ..config() };
     let cloud = cloud_with(config, Clock::real()).await;
     let (admin, _) = owner(&cloud).await;
@@ -148,6 +150,14 @@ pub async fn headers_that_would_say_who() {
         assert_eq!(send(Method::PUT, "/v3/projects/demo", Some(&bob), one).await, 403, "{one:?}");
         assert_eq!(send(Method::GET, "/v3/users?scope=system", Some(&bob), one).await, 403, "{one:?}");
     }
+    // Each leaves a line, beside those of the rights that are missing. (The proxy of these tests is a named one.)
+    for (header, _) in spoofed
+        .iter()
+        .filter(|(h, _)| !["x-subject-token", "x-service-token", "cookie", "x-forwarded-for", "forwarded", "x-real-ip"].contains(h))
+    {
+        watch.expect(&format!("header=\"{header}\""));
+    }
+    assert!(watch.told(&["not allowed", "identity/projects/update", "user=\"bob\""]) >= spoofed.len());
     // The first of two tokens does not count for one and the second for another.
     for headers in [vec![("x-auth-token", "rubbish".to_string())], vec![("authorization", format!("Bearer {admin}"))]] {
         let status = send(Method::PUT, "/v3/projects/demo", Some(&bob), &headers).await;

@@ -146,6 +146,7 @@ fn guest(
             ssh_keys: keys.get(&server.keypair_id).cloned().into_iter().collect(),
             login_account: server.login_account.clone(),
             password,
+            password_generation: server.login_generation,
             user_data,
             ..GuestMeta::default()
         },

@@ -2,7 +2,9 @@
 
 mod action;
 mod input;
+mod login;
 pub(crate) mod parts;
+mod resize;
 mod view;
 
 pub(crate) use input::{SEALED_USER_DATA, with_user_data, without_user_data};
@@ -156,7 +158,8 @@ impl Hooks for ServerHooks {
 
 pub(crate) fn kind(env: &Arc<Compute>) -> Kind {
     let hooks = Arc::new(ServerHooks { env: env.clone() });
-    parts::add(action::add(Kind::new::<Server, _>(&hooks).context("hosts", "host_id").context("keypairs", "keypair_id"))).done()
+    let kind = action::add(Kind::new::<Server, _>(&hooks).context("hosts", "host_id").context("keypairs", "keypair_id"));
+    login::add(resize::add(parts::add(kind))).done()
 }
 
 /// A server whose status is one of these words.

@@ -1,4 +1,4 @@
-//! Actions that change what a server is made of: disks, interfaces, size, root disk (spec 11 §6.3 to §6.5).
+//! Actions that change what a server is made of: disks, interfaces, root disk (spec 11 §6.3 to §6.5). Its size has a file of its own.
 
 use super::action::{host_ready, launch};
 use super::{ServerHooks, in_status, input, on_server};
@@ -38,11 +38,6 @@ const DETACH_NETWORK: &[Input] = &[
     input("mac", Cell::Text, false, "MAC of the interface."),
     input("reserve", Cell::Bool, false, "Set the address aside instead of giving it back."),
 ];
-const CHANGE_CONFIG: &[Input] = &[
-    input("vcpu_count", Cell::Int, false, "Virtual processors."),
-    input("vmem_size", Cell::Text, false, "Memory in MiB, or with a unit as in 2G."),
-    input("instance_type", Cell::Text, false, "SKU to take both from."),
-];
 const REBUILD_ROOT: &[Input] = &[
     input("image_id", Cell::Text, false, "Image of the new root disk, by id or name; left out: the same again."),
     input("auto_start", Cell::Bool, false, "Start it then."),
@@ -60,7 +55,6 @@ pub(super) fn add(kind: Builder<ServerHooks>) -> Builder<ServerHooks> {
         .action(fact("resize-disk", "Make a disk of the server larger.", RESIZE_DISK), resize_disk)
         .action(fact("attachnetwork", "Give the server further interfaces.", ATTACH_NETWORK), attach_network)
         .action(fact("detachnetwork", "Take an interface off the server.", DETACH_NETWORK), detach_network)
-        .action(fact("change-config", "Change processors and memory of a stopped server.", CHANGE_CONFIG), change_config)
         .action(fact("rebuild-root", "Make the root disk of a stopped server anew.", REBUILD_ROOT), rebuild_root)
         .action(fact("purge", "Forget a server whose host is gone, without asking the host.", &[]), purge)
 }
@@ -271,76 +265,6 @@ fn detach_network<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -
         }
         let task = tasks::ServerDetachNetwork { server: row.id().into(), nic, reserve };
         launch(op, &row, "detach_network", status::SYNC_CONFIG, on_server(&task, &row)).await
-    })
-}
-
-/// Intent alone, so no task: the host of a stopped server has nothing to do until the next start.
-fn change_config<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
-    Box::pin(async move {
-        in_status(&row, &[status::READY, status::START_FAIL], "resize")?;
-        not_in_bin(&row)?;
-        if body.get("disks").is_some_and(|d| d.as_array().is_some_and(|d| !d.is_empty())) {
-            return Err(err!(InputParameter, "disks: use createdisk for new disks and resize-disk for larger ones"));
-        }
-        let mut body = body;
-        input::read(&mut body)?;
-        let mut wanted = row.clone();
-        if let Some(sku) = resource::text(&body, &["instance_type", "sku", "flavor"]) {
-            wanted.set("instance_type", sku);
-        } else {
-            let (cpu, mem) = (resource::int(&body, "vcpu_count")?, resource::int(&body, "vmem_size")?);
-            if cpu.is_none() && mem.is_none() {
-                return Err(err!(MissingParameter, "vcpu_count, vmem_size or instance_type is missing"));
-            }
-            wanted.set("instance_type", "");
-            wanted.set("vcpu_count", cpu.unwrap_or(row.int("vcpu_count")));
-            wanted.set("vmem_size", mem.unwrap_or(row.int("vmem_size")));
-        }
-        input::size(op, &mut wanted).await?;
-        // Only what grows is asked about: a licence that has ended stops nobody from giving something back.
-        let grows = wanted.int("vcpu_count") > row.int("vcpu_count");
-        let bounds = if grows { op.engine.allowed().await? } else { Vec::new() };
-        let (row, wanted, bounds) = (&row, &wanted, &bounds);
-        op.engine
-            .db
-            .tx(|tx| {
-                work(async move {
-                    let now = intent::idle_server(tx, row).await?;
-                    let (cpu, mem) = (wanted.int("vcpu_count") - now.int("vcpu_count"), wanted.int("vmem_size") - now.int("vmem_size"));
-                    if !intent::shift_host(tx, now.text("host_id"), cpu, mem).await? {
-                        return Err(err!(
-                            InsufficientResource,
-                            "the host of server {} has not {} more processors and {} MiB more memory",
-                            row.name(),
-                            cpu.max(0),
-                            mem.max(0)
-                        ));
-                    }
-                    let changed = intent::change(tx, now, |r| {
-                        let generation = r.int("generation") + 1;
-                        r.set("generation", generation);
-                        for column in ["vcpu_count", "vmem_size"] {
-                            r.set(column, wanted.int(column));
-                        }
-                        r.set("instance_type", wanted.text("instance_type").to_string());
-                    })
-                    .await?;
-                    let more = quota::Amounts { cpu, memory: mem, ..Default::default() };
-                    quota::check(tx, &changed, more).await?;
-                    resource::within(tx, changed.facts.table, bounds).await?;
-                    intent::touch_host(tx, changed.text("host_id")).await?;
-                    let notes = format!(
-                        "{}=>{} processors, {}=>{} MiB",
-                        row.int("vcpu_count"),
-                        wanted.int("vcpu_count"),
-                        row.int("vmem_size"),
-                        wanted.int("vmem_size")
-                    );
-                    resource::audit(tx, op.ctx, &changed, "change_config", notes).await
-                })
-            })
-            .await?;
-        Ok(Reply::Object)
     })
 }
 

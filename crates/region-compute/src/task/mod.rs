@@ -5,9 +5,11 @@
 mod create;
 mod delete;
 mod disk;
+mod login;
 mod parts;
 mod power;
 mod rebuild;
+mod resize;
 pub(crate) mod steps;
 
 pub use create::ServerCreate;
@@ -17,7 +19,11 @@ pub mod plan {
 }
 pub use delete::ServerDelete;
 pub use disk::{DiskCreate, DiskDelete, DiskResize};
+pub(crate) use login::{LOGIN_SET, take_login};
+pub use login::{Login, ServerSetPassword};
 pub use parts::MOST_DISKS;
 pub use parts::{ServerAttachDisk, ServerAttachNetwork, ServerCreateDisk, ServerDetachDisk, ServerDetachNetwork};
 pub use power::{ServerRestart, ServerStart, ServerStop};
 pub use rebuild::{ServerRebuildRoot, Told};
+pub(crate) use resize::resize;
+pub use resize::{ServerChangeConfig, Size};

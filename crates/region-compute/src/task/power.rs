@@ -11,7 +11,7 @@ use store::Tx;
 use task::{Flow, Task};
 
 /// Time the host has beyond what the guest has.
-const GRACE: Duration = Duration::from_secs(120);
+pub(super) const GRACE: Duration = Duration::from_secs(120);
 
 #[derive(Serialize, Deserialize)]
 pub struct ServerStart {

@@ -13,6 +13,7 @@ crate::world::on_both!(
     disks_grow,
     interfaces_come_and_go,
     sizes_change,
+    passwords_change,
     roots_are_made_anew,
     lost_hosts_are_forgotten
 );
@@ -271,9 +272,34 @@ async fn interfaces_come_and_go(world: World) {
 }
 
 async fn sizes_change(world: World) {
-    let _host = world.host("h1", How::Obedient).await;
+    let host = world.host("h1", How::Obedient).await;
     up(&world, "vm").await;
     refused(&world, "servers/vm/change-config", json!({"vcpu_count": 2}), "InvalidStatusError", "is running; stop it first").await;
+    // Shut down for it and started again, when that is allowed.
+    let starts = |vm: &Json| vm["metadata"]["start_vcpu_count"].clone();
+    let vm = act(&world, "vm", "change-config", json!({"vcpu_count": 3, "force_stop": true})).await;
+    assert_eq!((&vm["vcpu_count"], &vm["status"], starts(&vm)), (&json!(3), &json!("running"), json!("3")));
+    refused(
+        &world,
+        "servers/vm/change-config",
+        json!({"vmem_size": "400G", "force_stop": true}),
+        "InsufficientResourceError",
+        "more memory",
+    )
+    .await;
+    assert_eq!(world.get("servers/vm").await.unwrap()["server"]["status"], "running", "not shut down for what it cannot get");
+    *host.how.lock().unwrap() = How::NoStarts;
+    let vm = act(&world, "vm", "change-config", json!({"vcpu_count": 4, "force_stop": true})).await;
+    assert_eq!(vm["vcpu_count"], 3, "it did not come up with more: {vm}");
+    *host.how.lock().unwrap() = How::Obedient;
+    nothing_leaks(&world).await;
+    world.post("servers/vm/syncstatus", json!({})).await.unwrap();
+    if world.reach("vm", &["running", "ready"]).await["status"] == "running" {
+        down(&world, "vm").await;
+    }
+    let vm = act(&world, "vm", "change-config", json!({"vcpu_count": 2, "auto_start": true})).await;
+    assert_eq!((&vm["vcpu_count"], &vm["status"], starts(&vm)), (&json!(2), &json!("running"), json!("2")));
+    nothing_leaks(&world).await;
     down(&world, "vm").await;
     let vm = act(&world, "vm", "change-config", json!({"vcpu_count": 4, "vmem_size": "2G"})).await;
     assert_eq!((&vm["vcpu_count"], &vm["vmem_size"], &vm["status"]), (&json!(4), &json!(2048), &json!("ready")));
@@ -297,6 +323,56 @@ async fn sizes_change(world: World) {
     quiet(&world).await;
     let tags = &world.get("servers/vm").await.unwrap()["server"]["metadata"];
     assert_eq!((&tags["start_vcpu_count"], &tags["start_vmem_mb"]), (&json!("1"), &json!("1024")));
+    nothing_leaks(&world).await;
+}
+
+async fn passwords_change(world: World) {
+    const FIRST: &str = "First-1-password";
+    const SECOND: &str = "Second-2-password";
+    let host = world.host("h1", How::Obedient).await;
+    let info = async |world: &World| world.post("servers/vm/login-info", json!({})).await.map(|b| b["server"].clone());
+    up(&world, "vm").await;
+    assert_eq!(info(&world).await.expect_err("it has none").class().name(), "NotFoundError");
+    let set = "servers/vm/set-password";
+    refused(&world, set, json!({}), "MissingParameterError", "reset_password=true").await;
+    refused(&world, set, json!({"password": "weak"}), "WeakPasswordError", "12").await;
+    refused(&world, set, json!({"password": FIRST, "username": "1st"}), "InputParameterError", "login_account").await;
+
+    let vm = act(&world, "vm", "set-password", json!({"password": FIRST})).await;
+    assert_eq!((&vm["status"], &vm["metadata"]["login_account"]), (&json!("running"), &json!("root")), "{vm}");
+    assert!(!vm.to_string().contains(FIRST), "{vm}");
+    let told = info(&world).await.unwrap();
+    assert_eq!((&told["username"], &told["password"]), (&json!("root"), &json!(FIRST)));
+    assert!(told["updated"].as_str().is_some_and(|t| t.starts_with("20")), "{told}");
+
+    // A guest without an agent keeps what it had, and so does the record.
+    *host.how.lock().unwrap() = How::NoPlugs;
+    let vm = act(&world, "vm", "set-password", json!({"password": SECOND, "username": "other"})).await;
+    assert_eq!(vm["status"], "running");
+    assert!(vm["status_reason"].as_str().is_some_and(|r| r.contains("could not do it")), "{vm}");
+    let told = info(&world).await.unwrap();
+    assert_eq!((&told["username"], &told["password"]), (&json!("root"), &json!(FIRST)));
+    *host.how.lock().unwrap() = How::Obedient;
+
+    // A stopped one has it from its next start on; one can be started for it.
+    down(&world, "vm").await;
+    let vm = act(&world, "vm", "set-password", json!({"password": SECOND})).await;
+    assert_eq!((&vm["status"], &info(&world).await.unwrap()["password"]), (&json!("ready"), &json!(SECOND)));
+    let vm = act(&world, "vm", "set-password", json!({"reset_password": true, "auto_start": true})).await;
+    assert_eq!(vm["status"], "running");
+    let made_up = info(&world).await.unwrap()["password"].as_str().unwrap().to_string();
+    assert!(made_up.len() >= 16 && made_up != SECOND, "{made_up}");
+    // What is made up passes the rules that hold for what is given.
+    act(&world, "vm", "set-password", json!({"password": made_up})).await;
+    let events = world.get("events?obj_type=server&limit=100").await.unwrap().to_string();
+    for word in ["set_password", "login_info"] {
+        assert!(events.contains(word), "{word}: {events}");
+    }
+    assert!(![FIRST, SECOND, &made_up].iter().any(|p| events.contains(*p)));
+    // Whoever may only look is not told.
+    let viewer = person("eve", "system", "viewer");
+    let refused = world.ask(&viewer, resource::Method::Post, "servers/vm/login-info", json!({})).await.expect_err("not for viewers");
+    assert_eq!(refused.class().http(), 403, "{refused}");
     nothing_leaks(&world).await;
 }
 

@@ -180,6 +180,7 @@ impl Bed for Kit {
             "observed_version",
             // They only ever rise.
             "generation",
+            "login_generation",
             "desired_version",
             "restarts",
             "starts",
@@ -194,6 +195,7 @@ impl Bed for Kit {
             "mac_addr",
             "ifname",
             "credential",
+            "login_secret",
             "disks.name",
             "storages.name",
         ]
@@ -438,6 +440,36 @@ async fn rebuild_root() {
         [&["look", "place disks", "wait for disks", "point of no return", "swap", "wait until applied"][..], &start].concat()
     );
     assert_eq!(undos, ["place disks"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn change_config() {
+    let change = |found: &Found| {
+        let size = |vcpu_count, vmem_size| tasks::Size { vcpu_count, vmem_size, instance_type: String::new() };
+        let task = tasks::ServerChangeConfig {
+            server: found.server.clone(),
+            size: size(3, 768),
+            before: size(2, 512),
+            running: true,
+            timeout_secs: 5,
+            deadline_secs: 60,
+        };
+        on_server(&task, found)
+    };
+    let (steps, undos) = steps(kit(Before::Running, change)).await;
+    assert_eq!(steps, ["start anew", "wait until running", "settle"]);
+    assert_eq!(undos, ["start anew"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn set_password() {
+    let set = |found: &Found| {
+        let login = tasks::Login { account: "root".into(), secret: world::seal().close("Another-1-password").expect("sealed") };
+        on_server(&tasks::ServerSetPassword { server: found.server.clone(), login, start: false, deadline_secs: 60 }, found)
+    };
+    let (steps, undos) = steps(kit(Before::Running, set)).await;
+    assert_eq!(steps, ["give password", "wait until applied", "back"]);
+    assert_eq!(undos, ["give password"]);
 }
 
 /// The richest task and the one with the retracted disk, on the other database.

@@ -1,0 +1,1 @@
+ALTER TABLE "servers" ADD COLUMN "login_generation" BIGINT NOT NULL DEFAULT 0;
