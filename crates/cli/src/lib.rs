@@ -10,7 +10,7 @@
 //! | `generate` | a command for each |
 //! | `body` | from options to a request body or query |
 //! | `login`, `profile`, `proof`, `session` | who one is, how that is shown, and calls in that name |
-//! | `sign_in`, `terminal` | logging in and out, and asking at the terminal |
+//! | `sign_in`, `profiles`, `terminal` | logging in and out, saved logins, and asking at the terminal |
 //! | `generic` | runs the generated commands |
 //! | `access`, `access_key`, `identity`, `totp` | who may do what; keys; roles, quotas, events; the second factor |
 //! | `server`, `image`, `keypair`, `console`, `misc` | runs the others |
@@ -32,6 +32,7 @@ pub mod login_sso;
 mod misc;
 mod output;
 mod profile;
+mod profiles;
 mod proof;
 mod server;
 mod session;

@@ -1,6 +1,8 @@
 //! Commands that are about no resource: usages, tokens for hosts, shell completion.
 
-use crate::{access, access_key, body, catalog::Service, fail::Result, generate::leaf, identity, output, session::Session, sign_in, totp};
+use crate::{
+    access, access_key, body, catalog::Service, fail::Result, generate::leaf, identity, output, profiles, session::Session, sign_in, totp,
+};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value as Json, json};
 
@@ -12,6 +14,7 @@ pub fn commands() -> Vec<Command> {
         access::command(),
         access_key::command(),
         totp::command(),
+        profiles::command(),
         leaf("usage", "Show what is used and what there is.")
             .arg(
                 option("service", "SERVICE", "compute: machines, disks, addresses; identity: users, projects, roles")
@@ -45,6 +48,7 @@ pub async fn run(name: &str, matches: &ArgMatches, whole: fn() -> Command) -> Re
     match name {
         "access" => access::run(matches).await?,
         "totp" => totp::run(matches).await?,
+        "profile" => profiles::run(matches).await?,
         "access-key" => access_key::run(matches).await?,
         "role-assignment" | "identity-quota" | "catalog" => identity::run(name, matches).await?,
         "usage" => usage(matches).await?,

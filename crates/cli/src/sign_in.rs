@@ -1,4 +1,4 @@
-//! `wolke login`, `logout`, `whoami` and `profile`: getting a token, keeping it in a profile, and giving it back.
+//! `wolke login`, `logout` and `whoami`: getting a token, keeping it in a profile, and giving it back.
 //!
 //! A login of another kind, as by a browser, ends as one by password does: a [`Session`] that has a token goes through `settle`.
 
@@ -10,19 +10,18 @@ use crate::{
     login::process_env,
     login_sso::Device,
     output,
-    profile::{self, BROWSER, Credential, DEFAULT, DEVICE, Profile, Saved, Store},
+    profile::{self, BROWSER, Credential, DEVICE, Profile, Saved, Store},
     proof::Proof,
     session::Session,
     terminal,
 };
-use base::{Clock, Timestamp};
+use base::Clock;
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 pub fn commands() -> Vec<Command> {
     let option = |name: &'static str, value: &'static str, help: &'static str| Arg::new(name).long(name).value_name(value).help(help);
     let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
-    let names = || Arg::new("name").value_name("NAME");
     vec![
         Command::new("login")
             .about("Log in, and keep the login for later commands.")
@@ -70,20 +69,6 @@ pub fn commands() -> Vec<Command> {
             .arg(flag("all", "Of every profile"))
             .after_help("What is known of the profile besides stays, so that `wolke login` asks for the password only; `wolke profile delete` removes that too."),
         leaf("whoami", "Show who one is logged in as."),
-        Command::new("profile")
-            .about("Saved logins.")
-            .arg_required_else_help(true)
-            .disable_help_subcommand(true)
-            .subcommand(leaf("list", "List saved logins."))
-            .subcommand(leaf("show", "Show one, without its secrets.").arg(names().help("Its name; left out: the one in use")))
-            .subcommand(
-                Command::new("use").about("Use one when none is named.").arg(names().required(true).help("Its name; a new one is made by `wolke login --profile`")),
-            )
-            .subcommand(
-                Command::new("delete")
-                    .about("Log out of some, and remove them.")
-                    .arg(names().required(true).num_args(1..).help("Their names")),
-            ),
     ]
 }
 
@@ -93,20 +78,13 @@ pub async fn run(name: &str, matches: &ArgMatches) -> Result<bool> {
         "login" => login(matches).await?,
         "logout" => logout(matches).await?,
         "whoami" => whoami(matches).await?,
-        "profile" => match matches.subcommand() {
-            Some(("show", inner)) => show(inner)?,
-            Some(("use", inner)) => choose(inner)?,
-            Some(("delete", inner)) => delete(inner).await?,
-            Some((_, inner)) => list(inner)?,
-            None => {}
-        },
         _ => return Ok(false),
     }
     Ok(true)
 }
 
 /// The profile a command without one means.
-fn named(matches: &ArgMatches) -> Result<String> {
+pub fn named(matches: &ArgMatches) -> Result<String> {
     if let Some(name) = body::text(matches, "profile").map(str::to_string).or_else(|| process_env("WOLKE_PROFILE")) {
         return Ok(name);
     }
@@ -337,7 +315,7 @@ async fn own_credential(session: &Session) -> Result<Credential> {
 }
 
 /// Voids at the platform what a profile holds. Failures are told: the secrets may be good for a while yet.
-async fn give_back(profile: Profile, name: &str) {
+pub async fn give_back(profile: Profile, name: &str) {
     if profile.token.is_empty() {
         return;
     }
@@ -393,86 +371,6 @@ async fn whoami(matches: &ArgMatches) -> Result<()> {
 }
 
 /// A time as people read it: without the fraction.
-fn shown(at: &str) -> String {
+pub fn shown(at: &str) -> String {
     at.get(..19).map_or_else(|| at.to_string(), |s| format!("{} UTC", s.replace('T', " ")))
-}
-
-/// How a profile stands, without asking the platform.
-fn state(profile: &Profile) -> String {
-    if profile.credential.is_some() {
-        return "renews itself".into();
-    }
-    if !profile.password.is_empty() {
-        return "password".into();
-    }
-    if profile.token.is_empty() {
-        return "logged out".into();
-    }
-    match Timestamp::parse(&profile.expires_at) {
-        Some(end) if end <= Clock::real().now() => format!("ended {}", shown(&profile.expires_at)),
-        _ => format!("until {}", shown(&profile.expires_at)),
-    }
-}
-
-fn row(name: &str, current: &str, profile: &Profile) -> Json {
-    json!({"current": if name == current { "*" } else { "" }, "name": name, "user": profile.user, "domain": profile.domain, "project": profile.project,
-        "login": state(profile), "auth_url": profile.auth_url})
-}
-
-fn list(matches: &ArgMatches) -> Result<()> {
-    let store = Store::of(&process_env)?;
-    let current = store.current()?;
-    let mut rows = Vec::new();
-    for name in store.names()? {
-        rows.push(row(&name, &current, &store.known(&name)?.1));
-    }
-    output::list(matches, "profiles", &rows)?;
-    if let Some(url) = process_env("OS_AUTH_URL") {
-        eprintln!("OS_AUTH_URL is set: commands without --profile use the environment ({url})");
-    }
-    Ok(())
-}
-
-fn show(matches: &ArgMatches) -> Result<()> {
-    let name = body::text(matches, "name").map_or_else(|| named(matches), |n| Ok(n.to_string()))?;
-    let (saved, profile) = profile::known(&process_env, &name)?;
-    let current = Store::of(&process_env).and_then(|s| s.current()).unwrap_or_else(|_| DEFAULT.into());
-    let mut shown = row(&name, &current, &profile);
-    for (key, value) in [
-        ("project_domain", profile.project_domain),
-        ("region", profile.region),
-        ("ca_file", profile.ca_file),
-        ("sso", profile.sso),
-        ("application_credential", profile.credential.map(|c| c.id).unwrap_or_default()),
-        ("file", saved.path.display().to_string()),
-    ] {
-        shown[key] = value.into();
-    }
-    shown["insecure"] = profile.insecure.into();
-    output::one(matches, &shown)
-}
-
-fn choose(matches: &ArgMatches) -> Result<()> {
-    let name = body::text(matches, "name").unwrap_or_default();
-    let store = Store::of(&process_env)?;
-    let (_, profile) = store.known(name)?;
-    store.choose(name)?;
-    eprintln!("commands use the profile {name} now ({}: {})", profile.user, state(&profile));
-    for variable in ["OS_AUTH_URL", "WOLKE_PROFILE"] {
-        if process_env(variable).is_some() {
-            eprintln!("but {variable} is set, and comes before it");
-        }
-    }
-    Ok(())
-}
-
-async fn delete(matches: &ArgMatches) -> Result<()> {
-    let store = Store::of(&process_env)?;
-    for name in body::many(matches, "name") {
-        let (_, profile) = store.known(name)?;
-        give_back(profile, name).await;
-        store.delete(name)?;
-        eprintln!("the profile {name} is gone");
-    }
-    Ok(())
 }

@@ -24,10 +24,16 @@ fn wolke(dir: &Path) -> Command {
 impl Platform {
     fn start() -> Platform {
         let dir = tempfile::tempdir().expect("a directory");
+        let up = wolke(dir.path());
+        Platform::start_as(dir, up, &["--no-host"])
+    }
+
+    fn start_as(dir: tempfile::TempDir, mut up: Command, more: &[&str]) -> Platform {
         let log = std::fs::File::create(dir.path().join("log")).expect("a log");
-        let child = wolke(dir.path())
-            .args(["up", "--no-host", "--listen", "127.0.0.1:0", "--data"])
+        let child = up
+            .args(["up", "--listen", "127.0.0.1:0", "--data"])
             .arg(dir.path().join("data"))
+            .args(more)
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()
@@ -185,6 +191,21 @@ fn key_pairs_keep_their_private_half_once() {
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(1));
     assert!(said.contains("web: 1 vCPU, 256 MiB"), "{said}");
+}
+
+/// Somebody who is not root has a platform all the same, and is told what it lacks and how to get it.
+#[test]
+fn platform_without_root_has_no_host() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // In a user namespace of its own a process of root's is nobody's, and reads the same files.
+    let mut up = Command::new("unshare");
+    up.args(["--user", env!("CARGO_BIN_EXE_wolke")]).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    up.env("HOME", dir.path()).stdin(Stdio::null());
+    let platform = Platform::start_as(dir, up, &[]);
+    assert_eq!(platform.json("host list"), Json::Array(Vec::new()));
+    platform.ok("project create free");
+    let log = std::fs::read_to_string(platform.dir.path().join("log")).expect("a log");
+    assert!(log.contains("not root: the control plane runs, but no host agent") && log.contains("sudo wolke host"), "{log}");
 }
 
 /// What stands in the way of a start is said, with what to do about it.

@@ -206,19 +206,17 @@ async fn count_failure(state: &State, attempt: &Attempt, account: Account<'_>) -
 /// The right password: what was counted for this user from this address is forgotten.
 pub(super) async fn succeeded(state: &State, attempt: &Attempt) -> Result<()> {
     state.throttle.give_back(&attempt.address);
-    let pair = attempt.pair();
-    if counted(&mut state.db.read(), std::slice::from_ref(&pair)).await?.is_empty() {
+    forget(state, attempt.pair()).await
+}
+
+/// Forgets what was counted under an id.
+async fn forget(state: &State, id: String) -> Result<()> {
+    // Most have failed at nothing: a look instead of a transaction.
+    if counted(&mut state.db.read(), std::slice::from_ref(&id)).await?.is_empty() {
         return Ok(());
     }
-    state
-        .db
-        .tx(|tx| {
-            work({
-                let pair = pair.clone();
-                async move { tx.delete("login_failures", Cond::eq("id", pair)).await.map(drop) }
-            })
-        })
-        .await
+    let id = &id;
+    state.db.tx(|tx| work(async move { tx.delete("login_failures", Cond::eq("id", id.as_str())).await.map(drop) })).await
 }
 
 /// The password was right and something else decides: no failure of the address.
@@ -249,19 +247,7 @@ pub(super) async fn failed_factor(state: &State, user: &Row) -> Result<()> {
 }
 
 pub(super) async fn succeeded_factor(state: &State, user: &Row) -> Result<()> {
-    let id = of_factor(user);
-    if counted(&mut state.db.read(), std::slice::from_ref(&id)).await?.is_empty() {
-        return Ok(());
-    }
-    state
-        .db
-        .tx(|tx| {
-            work({
-                let id = id.clone();
-                async move { tx.delete("login_failures", Cond::eq("id", id)).await.map(drop) }
-            })
-        })
-        .await
+    forget(state, of_factor(user)).await
 }
 
 /// Adds one to each; where that is the last one allowed, waiting begins.

@@ -83,7 +83,7 @@ fn login_info<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> B
         };
         if password.is_empty() && keypair.is_empty() {
             return Err(err!(
-                NotFound,
+                InvalidStatus,
                 "server {} has neither password nor key pair of the platform's; set-password gives it one",
                 row.name()
             ));

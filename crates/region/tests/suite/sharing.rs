@@ -4,7 +4,41 @@ use crate::world::{World, admin, person};
 use resource::Method;
 use serde_json::{Value as Json, json};
 
-crate::world::on_both!(a_network_is_shared_and_taken_back);
+crate::world::on_both!(a_network_is_shared_and_taken_back, fields_of_the_platform_are_its_administrators);
+
+/// Whoever sees a row does not see all of it, nor find it by what he does not see, nor write that.
+async fn fields_of_the_platform_are_its_administrators(world: World) {
+    let ann = person("ann", "red", "member");
+    let ask = async |path: &str| world.ask(&ann, Method::Get, path, Json::Null).await.expect(path);
+    let _host = world.host("h1", crate::world::How::Obedient).await;
+    let body = json!({"network": {"name": "mine", "wire": "w", "guest_ip_prefix": "10.5.0.0/24", "host_nat": true}});
+    world.ask(&ann, Method::Post, "networks", body).await.unwrap();
+    world.ask(&ann, Method::Put, "networks/mine", json!({"network": {"host_nat": true, "description": "x"}})).await.unwrap();
+    let shown = world.get("networks/mine").await.unwrap();
+    assert_eq!((&shown["network"]["host_nat"], &shown["network"]["description"]), (&json!(false), &json!("x")), "set by whoever may not");
+    world.post("disks", json!({"disk": {"name": "d", "size": "1g", "project_id": "red"}})).await.unwrap();
+    let mut looked = 0;
+    for (plural, field) in [("networks", "host_nat"), ("disks", "access_path")] {
+        for path in [plural.to_string(), format!("{plural}?details=true"), format!("{plural}?field={field}&field=name")] {
+            let list = ask(&path).await;
+            let rows = list[plural].as_array().expect("rows");
+            assert!(!rows.is_empty() && rows.iter().all(|r| r.get(field).is_none() && r.get("name").is_some()), "{path}: {list}");
+            looked += rows.len();
+        }
+        let all = ask(plural).await["total"].clone();
+        for narrowed in [format!("{field}=1"), format!("filter={field}.equals(1)"), format!("order_by={field}")] {
+            let path = format!("{plural}?{narrowed}");
+            match world.ask(&ann, Method::Get, &path, Json::Null).await {
+                Ok(list) => assert_eq!(list["total"], all, "{path} tells something"),
+                Err(e) => assert_eq!(e.class().http(), 400, "{path}: {e}"),
+            }
+        }
+        let told = world.ask(&ann, Method::Get, &format!("{plural}/distinct-field?field={field}"), Json::Null).await;
+        assert!(told.is_err_and(|e| e.class().http() == 400), "{plural} {field}");
+    }
+    assert!(looked >= 6, "{looked} rows");
+    assert!(world.get("networks/mine").await.unwrap()["network"].get("host_nat").is_some(), "to the administrator it is shown");
+}
 
 async fn a_network_is_shared_and_taken_back(world: World) {
     let (ann, eve) = (person("ann", "red", "member"), person("eve", "blue", "member"));
