@@ -224,7 +224,8 @@ async fn insert(op: &Op<'_>, map: &Map, row: Row, wish: Option<names::Wish>, cou
                     tx.emit(change(&row, ChangeOp::Create)).await?;
                     rows.push(row);
                 }
-                allowance::within(tx, row.facts.table, bounds).await?;
+                let more = |bound: &crate::Bound| bound.sum.map_or(count as i64, |column| rows.iter().map(|row| row.int(column)).sum());
+                allowance::within(tx, row.facts.table, bounds, more).await?;
                 Ok(rows)
             })
         })

@@ -59,9 +59,15 @@ use store::Migrations;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The tables every service database has: events and tags.
+/// The tables every service database has: events, tags, and counts of what a licence bounds.
 pub const MIGRATIONS: Migrations = Migrations {
     owner: "resource",
-    sqlite: &[("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql"))],
-    postgres: &[("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql"))],
+    sqlite: &[
+        ("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql")),
+        ("0002_allowances.sql", include_str!("../migrations/sqlite/0002_allowances.sql")),
+    ],
+    postgres: &[
+        ("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql")),
+        ("0002_allowances.sql", include_str!("../migrations/postgres/0002_allowances.sql")),
+    ],
 };

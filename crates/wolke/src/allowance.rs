@@ -28,13 +28,14 @@ impl fmt::Debug for Licensed {
 impl Allowance for Licensed {
     fn in_force(&self) -> BoxFuture<'_, Result<Vec<Bound>>> {
         Box::pin(async move {
-            let (terms, how) = self.licence.terms(self.clock.now()).await?;
+            let (terms, how, mark) = self.licence.in_force(self.clock.now()).await?;
             judge(&terms, how, self.kind)?;
             let limits = terms.limits;
+            let bound = |what, table, sum, most| Bound { what, table, sum, most, mark: mark.clone() };
             let all = [
-                Bound { what: "servers", table: "servers", sum: None, most: limits.servers },
-                Bound { what: "cpus", table: "servers", sum: Some("vcpu_count"), most: limits.cpus },
-                Bound { what: "hosts", table: "hosts", sum: None, most: limits.hosts },
+                bound("servers", "servers", None, limits.servers),
+                bound("cpus", "servers", Some("vcpu_count"), limits.cpus),
+                bound("hosts", "hosts", None, limits.hosts),
             ];
             // Nought is any number.
             Ok(all.into_iter().filter(|bound| bound.most > 0).collect())

@@ -3,6 +3,8 @@
 
 mod lab;
 
+use http::Method;
+use lab::browser::Browser;
 use lab::machine::{on_a_machine, wait};
 use lab::qga::GuestAgent;
 use lab::{PATIENCE, Platform, until_none};
@@ -175,5 +177,76 @@ fn vm_consoles_come_over_the_network() {
         reach(&platform, "ready").await;
         let (class, text) = refused("web", "vnc", true).await;
         assert!(class == base::Class::InvalidStatus && text.contains("start it first"), "{class:?} {text}");
+    });
+}
+
+/// A licence ends while a guest runs: the guest does not notice, and everything that is there can be worked with; only new things wait for a new one.
+#[test]
+fn vm_outlives_its_licence() {
+    on_a_machine("vm_outlives_its_licence", async || {
+        let keys = tempfile::tempdir().expect("a directory");
+        let wolke = |args: &[&str]| {
+            let out =
+                std::process::Command::new(env!("CARGO_BIN_EXE_wolke")).args(args).current_dir(keys.path()).output().expect("wolke runs");
+            assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+            String::from_utf8(out.stdout).expect("text").trim().to_string()
+        };
+        let signer = wolke(&["license", "key", "k"]);
+        let sign = |more: &[&str]| wolke(&[&["license", "sign", "--key", "k", "--issued-to", "A company"], more].concat());
+        let trusted = format!("apigateway.licence_signers={signer}");
+        let platform = Platform::start(&["--set", &trusted], false).await;
+        let profile = std::fs::read_to_string(platform.data().join("admin.json")).expect("a profile");
+        let profile: Json = serde_json::from_str(&profile).expect("JSON");
+        let mut admin = Browser::new(&platform.url());
+        assert_eq!(admin.login("admin", profile["password"].as_str().expect("a password")).await.0, 200);
+        platform.host_is_online().await;
+        // One host, as many as there are; the agent's second start is no second host.
+        let licence = |admin: &Browser, text: String| admin.call(Method::POST, "/api/v1/licenses").json(&json!({ "license": text }));
+        let taken = licence(&admin, sign(&["--hosts", "1", "--cpus", "2"])).send_any().await.expect("an answer");
+        assert_eq!(taken.status, 200);
+        let like = |name: &str| {
+            json!({"server": {"name": name, "vcpu_count": 1, "vmem_size": 32, "disks": ["1g"], "nets": ["default"], "auto_start": true,
+            "disable_delete": false}})
+        };
+        platform.post("servers", like("web")).await.expect("it is taken");
+        reach(&platform, "running").await;
+        let process = platform.qemus();
+        assert_eq!(process.len(), 1);
+        let refused = |answer: base::Result<Json>| {
+            let e = answer.expect_err("a refusal");
+            assert_eq!(e.class().http(), 402, "{e}");
+        };
+
+        // It ends by itself: until that moment everything goes on, from then on nothing new.
+        let end = base::Clock::real().now().plus_secs(5).to_string();
+        assert_eq!(licence(&admin, sign(&["--not-after", &end])).send_any().await.expect("an answer").status, 200);
+        assert_eq!(admin.get("/api/v1/licenses").await["status"], "valid");
+        until_none(PATIENCE, async || {
+            let answer = platform.post("keypairs", json!({"keypair": {"generate_name": "k"}})).await;
+            match answer {
+                Err(e) if e.class().http() == 402 => vec![],
+                other => vec![format!("{other:?}")],
+            }
+        })
+        .await;
+        assert_eq!(admin.get("/api/v1/licenses").await["status"], "expired");
+        refused(platform.post("servers", like("more")).await);
+        refused(platform.post("servers/web/createdisk", json!({"disks": ["37m"]})).await);
+        assert_eq!(platform.qemus(), process, "the same process runs on");
+        assert_eq!(reach(&platform, "running").await["power_states"], "on");
+        // Its agent dies and comes back as the host it was.
+        lab::machine::kill(platform.agent().expect("an agent"));
+        wait("the next agent", || platform.agent()).await;
+        platform.host_is_online().await;
+        assert_eq!(platform.qemus(), process);
+        platform.post("servers/web/stop", json!({"is_force": true})).await.expect("it stops");
+        reach(&platform, "ready").await;
+        refused(platform.post("servers/web/change-config", json!({"vcpu_count": 2})).await);
+        platform.post("servers/web/change-config", json!({"vmem_size": 48})).await.expect("changed");
+        platform.post("servers/web/start", json!({})).await.expect("it starts");
+        reach(&platform, "running").await;
+        platform.delete("web").await.expect("it goes");
+        until_none(PATIENCE, async || platform.servers().await.expect("servers").iter().map(Json::to_string).collect()).await;
+        assert_eq!(platform.qemus(), vec![]);
     });
 }

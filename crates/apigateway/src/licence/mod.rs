@@ -89,7 +89,18 @@ pub fn judge(terms: &Terms, how: Standing, kind: &str) -> Result<()> {
 pub struct Licence {
     db: Db,
     signers: Vec<Vec<u8>>,
-    known: Mutex<Option<(Timestamp, Terms, bool)>>,
+    known: Mutex<Option<Known>>,
+}
+
+/// What was read of the database.
+#[derive(Clone)]
+struct Known {
+    at: Timestamp,
+    terms: Terms,
+    /// Whether its signature is one that counts.
+    believed: bool,
+    /// Of the row that holds it.
+    mark: Arc<str>,
 }
 
 impl Licence {
@@ -107,39 +118,52 @@ impl Licence {
 
     /// The terms in force, and how they stand.
     pub async fn terms(&self, now: Timestamp) -> Result<(Terms, Standing)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (terms, believed) = match known.filter(|(at, ..)| now.since(*at).abs() < FRESH) {
-            Some((_, terms, believed)) => (terms, believed),
-            None => {
-                let select = Select::from(TABLE).column("text", Kind::Text).order(Order::desc("taken_at")).page(1, 0);
-                let rows = match self.db.read().rows(&select).await {
-                    Ok(rows) => rows,
-                    // What was in force a moment ago is better than none of the services being able to work.
-                    Err(e) => match self.known.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-                        Some((_, terms, true)) => {
-                            tracing::warn!(error = %e, cause = e.context(), "the licence could not be read; the last one counts");
-                            let how = standing(&terms, now);
-                            return Ok((terms, how));
-                        }
-                        _ => return Err(e),
-                    },
-                };
-                let (terms, believed) = match rows.first().map(|r| r[0].as_str()) {
-                    None | Some("") => (community(), true),
-                    Some(text) => match text::read(text, &self.signers) {
-                        Ok(terms) => (terms, true),
-                        Err(e) => {
-                            tracing::warn!(error = %e, cause = e.context(), "the licence in force is not believed");
-                            (Terms { edition: "unknown".into(), ..Terms::default() }, false)
-                        }
-                    },
-                };
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, terms.clone(), believed));
-                (terms, believed)
-            }
+        self.in_force(now).await.map(|(terms, how, _)| (terms, how))
+    }
+
+    /// The same, with a word that is another whenever something else was taken in.
+    pub async fn in_force(&self, now: Timestamp) -> Result<(Terms, Standing, Arc<str>)> {
+        let known = self.known().filter(|k| now.since(k.at).abs() < FRESH);
+        let known = match known {
+            Some(known) => known,
+            None => match self.look(now).await {
+                Ok(known) => {
+                    *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
+                    known
+                }
+                // What was in force a moment ago is better than none of the services being able to work.
+                Err(e) => match self.known().filter(|k| k.believed) {
+                    Some(known) => {
+                        tracing::warn!(error = %e, cause = e.context(), "the licence could not be read; the last one counts");
+                        known
+                    }
+                    None => return Err(e),
+                },
+            },
         };
-        let how = if believed { standing(&terms, now) } else { Standing::Invalid };
-        Ok((terms, how))
+        let how = if known.believed { standing(&known.terms, now) } else { Standing::Invalid };
+        Ok((known.terms, how, known.mark))
+    }
+
+    fn known(&self) -> Option<Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn look(&self, now: Timestamp) -> Result<Known> {
+        let select = Select::from(TABLE).column("id", Kind::Text).column("text", Kind::Text).order(Order::desc("taken_at")).page(1, 0);
+        let rows = self.db.read().rows(&select).await?;
+        let (mark, text) = rows.first().map_or(("", ""), |r| (r[0].as_str(), r[1].as_str()));
+        let (terms, believed) = match text {
+            "" => (community(), true),
+            text => match text::read(text, &self.signers) {
+                Ok(terms) => (terms, true),
+                Err(e) => {
+                    tracing::warn!(error = %e, cause = e.context(), "the licence in force is not believed");
+                    (Terms { edition: "unknown".into(), ..Terms::default() }, false)
+                }
+            },
+        };
+        Ok(Known { at: now, terms, believed, mark: mark.into() })
     }
 
     /// Takes a licence in: it is in force from now on.

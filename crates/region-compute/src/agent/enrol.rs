@@ -96,9 +96,9 @@ impl Agents {
                     };
                     let row = host.to_row();
                     tx.insert(&row).await?;
-                    resource::within(tx, row.facts.table, &bounds).await?;
                     tx.emit(Change { op: ChangeOp::Create, ..resource::changed(&row) }).await?;
                     resource::audit(tx, &base::Ctx::platform("enroll"), &row, "create", String::new()).await?;
+                    resource::within(tx, row.facts.table, &bounds, |_| 1).await?;
                     Ok(host.meta.id)
                 })
             })

@@ -89,6 +89,8 @@ fn create_disk<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) 
         if had + disks.len() > tasks::MOST_DISKS {
             return Err(err!(OutOfLimit, "disks: at most {}, got {}", tasks::MOST_DISKS, had + disks.len()));
         }
+        // Something new, as a disk of its own would be.
+        op.engine.allowed().await?;
         quota::foresee(op, &row, quota::Amounts::storage(disks.iter().map(|d| d.size).sum())).await?;
         let task = tasks::ServerCreateDisk { server: row.id().into(), disks, deadline_secs: hooks.env.settings.disk_deadline.as_secs() };
         launch(op, &row, "create_disk", status::ATTACH_DISK, on_server(&task, &row)).await

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod input;
+mod licences;
 mod lifecycle;
 mod migrations;
 mod pages;

@@ -151,6 +151,17 @@ impl World {
 
     /// [`World::still`] by another clock.
     pub async fn at(db: Db, clock: Clock) -> World {
+        World::with(db, clock, resource::Options::default()).await
+    }
+
+    /// [`World::on`] under a licence.
+    pub async fn licensed(db: Db, allowance: Option<Arc<dyn resource::Allowance>>) -> World {
+        let world = World::with(db, Clock::real(), resource::Options { allowance, ..resource::Options::default() }).await;
+        world.region.start(&world.process);
+        world
+    }
+
+    async fn with(db: Db, clock: Clock, options: resource::Options) -> World {
         let owner = |id: &str| Owner { project_id: id.into(), project: id.into(), domain_id: "default".into(), domain: "Default".into() };
         let parts = Parts {
             db: db.clone(),
@@ -160,7 +171,7 @@ impl World {
             images: images(),
             settings: settings(),
             seal: seal(),
-            options: resource::Options::default(),
+            options,
             node: "test".into(),
             own_url: String::new(),
         };
