@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import vue from '@vitejs/plugin-vue'
 import { defineConfig } from 'vitest/config'
 import { ahead } from './dev/ahead.mjs'
+import { packed } from './dev/packed.mjs'
 import { shipped } from './dev/shipped.mjs'
 
 const gateway = process.env.WOLKE_URL ?? 'http://127.0.0.1:7780'
@@ -22,7 +23,7 @@ const groups = [
 ]
 
 export default defineConfig({
-  plugins: [vue(), shipped(), ahead('src/app.ts')],
+  plugins: [vue(), shipped(), ahead('src/app.ts'), packed()],
   resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
   // The console asks for nothing that the page's Content-Security-Policy would have to be loosened for: no inlined assets, no eval.
   define: { __INTLIFY_JIT_COMPILATION__: true, __INTLIFY_DROP_MESSAGE_COMPILER__: true, __VUE_I18N_LEGACY_API__: false, __VUE_OPTIONS_API__: true, __VUE_PROD_DEVTOOLS__: false, __INTLIFY_PROD_DEVTOOLS__: false },

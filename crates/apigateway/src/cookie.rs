@@ -19,6 +19,10 @@ const HOST: &str = "__Host-wolke_session";
 const AWAY: &str = "wolke_away";
 const HOST_AWAY: &str = "__Host-wolke_away";
 
+/// Between a picture and its answer.
+const ASKED: &str = "wolke_captcha";
+const HOST_ASKED: &str = "__Host-wolke_captcha";
+
 /// Whether the browser speaks TLS to us, or to the proxy before us.
 fn secure(gateway: &Gateway, request: &Request) -> bool {
     request.secure || gateway.url.starts_with("https://")
@@ -103,6 +107,16 @@ pub fn carry(gateway: &Gateway, request: &Request, response: Response, value: &s
 /// What it carried.
 pub fn carried(request: &Request) -> Option<&str> {
     [HOST_AWAY, AWAY].into_iter().find_map(|name| request.cookie(name))
+}
+
+/// What a picture was asked about, for the login that follows.
+pub fn ask(gateway: &Gateway, request: &Request, response: Response, value: &str, life: i64) -> Response {
+    let (name, secure) = if secure(gateway, request) { (HOST_ASKED, "; Secure") } else { (ASKED, "") };
+    response.with_header("set-cookie", &format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{}", age(Some(life))))
+}
+
+pub fn asked(request: &Request) -> Option<&str> {
+    [HOST_ASKED, ASKED].into_iter().find_map(|name| request.cookie(name))
 }
 
 fn age(life: Option<i64>) -> String {

@@ -44,7 +44,7 @@ pub async fn download(gateway: &Arc<Gateway>, ctx: Ctx, region: String, module: 
     let name = request.query.text("export_file_name").filter(|n| !n.is_empty()).unwrap_or(&module.plural).to_string();
     let export = Export { gateway: gateway.clone(), ctx, module, region, path, query, keys, texts };
     // The first page before the head: what is refused is refused properly.
-    let first = export.page(0).await?;
+    let first = export.page(&Place::default()).await?;
     request.lift_deadline();
     let (response, extension) = match request.query.text("export") {
         Some("csv") => (Response::stream(CSV, None, export.csv(first)), "csv"),
@@ -58,27 +58,68 @@ pub async fn download(gateway: &Arc<Gateway>, ctx: Ctx, region: String, module: 
     Ok(response.with_header("content-disposition", &how).with_header("x-accel-buffering", "no"))
 }
 
+/// Where a page begins: at a row's number, or after a mark that a service gave, as those do whose rows only ever grow in number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Place {
+    offset: usize,
+    marker: Option<String>,
+}
+
+/// Rows, and where the next page begins.
+struct Rows {
+    rows: Vec<Json>,
+    next: Option<Place>,
+}
+
+/// A service's list at a place.
+fn read(mut answer: Json, here: &Place) -> Rows {
+    let marked = answer.get("next_marker").and_then(Json::as_str).filter(|m| !m.is_empty()).map(str::to_string);
+    let rows = answer.as_object_mut().and_then(|o| o.values_mut().find(|v| v.is_array()).map(Json::take));
+    let rows = rows.and_then(|r| if let Json::Array(rows) = r { Some(rows) } else { None }).unwrap_or_default();
+    let total = answer.get("total").and_then(Json::as_u64).map(|n| n as usize);
+    let offset = here.offset + rows.len();
+    let next = match (marked, total) {
+        _ if rows.is_empty() => None,
+        // A service that gives marks passes numbers over.
+        (Some(marker), _) => (here.marker.as_ref() != Some(&marker)).then(|| Place { offset, marker: Some(marker) }),
+        (None, Some(total)) if here.marker.is_none() => (offset < total).then_some(Place { offset, marker: None }),
+        _ => None,
+    };
+    Rows { rows, next }
+}
+
 impl Export {
-    async fn page(&self, offset: usize) -> Result<Vec<Json>> {
-        let more = if self.query.is_empty() { String::new() } else { format!("&{}", self.query) };
-        let path = format!("{}?limit={PAGE}&offset={offset}{more}", self.path);
+    async fn page(&self, at: &Place) -> Result<Rows> {
+        let mut path = format!("{}?limit={PAGE}", self.path);
+        match &at.marker {
+            Some(marker) => path += &format!("&paging_marker={}", http::path::encode(marker)),
+            None => path += &format!("&offset={}", at.offset),
+        }
+        // Only what is written: the key itself, and what it lies in.
+        for key in &self.keys {
+            let outer = key.split('.').next().unwrap_or_default();
+            for field in [Some(key.as_str()), (outer != key).then_some(outer)].into_iter().flatten() {
+                path += &format!("&field={}", http::path::encode(field));
+            }
+        }
+        if !self.query.is_empty() {
+            path += &format!("&{}", self.query);
+        }
         let call = self.gateway.services.for_user(&self.ctx, Method::GET, &self.module.kind, &self.region, &path).await?;
-        let mut answer = call.send().await?.json().await?;
-        let rows = answer.as_object_mut().and_then(|o| o.values_mut().find(|v| v.is_array()).map(Json::take));
-        Ok(rows.and_then(|r| if let Json::Array(rows) = r { Some(rows) } else { None }).unwrap_or_default())
+        Ok(read(call.send().await?.json().await?, at))
     }
 
-    fn csv(self, first: Vec<Json>) -> impl futures_util::Stream<Item = Result<Bytes>> + Send + 'static {
+    fn csv(self, first: Rows) -> impl futures_util::Stream<Item = Result<Bytes>> + Send + 'static {
         // Spreadsheets take a file for UTF-8 only with the mark.
         let mut head = String::from("\u{feff}");
         line(&mut head, self.texts.iter().map(String::as_str));
-        let start = (self, Some(first), 0usize, head);
-        futures_util::stream::unfold(Some(start), |state| async move {
-            let (export, rows, offset, mut text) = state?;
-            let rows = match rows {
-                Some(rows) => rows,
-                None => match export.page(offset).await {
-                    Ok(rows) => rows,
+        // Nothing is read ahead: a page is asked for when the one before it has been taken.
+        futures_util::stream::unfold(Some((self, Ok(first), head)), |state| async move {
+            let (export, page, mut text) = state?;
+            let Rows { rows, next } = match page {
+                Ok(page) => page,
+                Err(place) => match export.page(&place).await {
+                    Ok(page) => page,
                     Err(e) => return Some((Err(e), None)),
                 },
             };
@@ -86,17 +127,16 @@ impl Export {
                 let cells: Vec<String> = export.keys.iter().map(|key| cell(row, key)).collect();
                 line(&mut text, cells.iter().map(String::as_str));
             }
-            let next = (rows.len() == PAGE).then(|| (export, None, offset + PAGE, String::new()));
             if text.is_empty() {
                 return None;
             }
-            Some((Ok(Bytes::from(text)), next))
+            Some((Ok(Bytes::from(text)), next.map(|place| (export, Err(place), String::new()))))
         })
         .boxed()
     }
 
     /// Rows go to a temporary file as they come; the finished book is read from another.
-    async fn xlsx(self, first: Vec<Json>) -> Result<Response> {
+    async fn xlsx(self, first: Rows) -> Result<Response> {
         let (put, mut take) = mpsc::channel::<Vec<Vec<String>>>(2);
         let texts = self.texts.clone();
         let book = tokio::task::spawn_blocking(move || -> Result<std::fs::File> {
@@ -122,18 +162,22 @@ impl Export {
             std::io::Seek::rewind(&mut file).map_err(Error::internal)?;
             Ok(file)
         });
-        let (mut rows, mut offset) = (first, 0usize);
+        let mut page = first;
+        let mut count = 0;
         loop {
-            let count = rows.len();
-            let cells = rows.iter().map(|row| self.keys.iter().map(|key| cell(row, key)).collect()).collect();
-            if put.send(cells).await.is_err() || count < PAGE {
-                break;
-            }
-            offset += PAGE;
-            if offset + PAGE > SHEET {
+            count += page.rows.len();
+            if count > SHEET {
                 return Err(err!(OutOfLimit, "the list has more rows than a sheet takes; filter it, or export it as csv"));
             }
-            rows = self.page(offset).await?;
+            let cells = page.rows.iter().map(|row| self.keys.iter().map(|key| cell(row, key)).collect()).collect();
+            let Some(next) = page.next else {
+                let _gone = put.send(cells).await;
+                break;
+            };
+            if put.send(cells).await.is_err() {
+                break;
+            }
+            page = self.page(&next).await?;
         }
         drop(put);
         let file = book.await.map_err(Error::internal)??;
@@ -191,6 +235,20 @@ fn line<'a>(out: &mut String, cells: impl Iterator<Item = &'a str>) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn pages_follow_each_other_and_end() {
+        let at = |offset, marker: Option<&str>| Place { offset, marker: marker.map(String::from) };
+        let check = |answer: Json, here: Place, want: Option<Place>| assert_eq!(read(answer, &here).next, want);
+        check(json!({"servers": [{}, {}], "total": 5, "offset": 2}), at(2, None), Some(at(4, None)));
+        check(json!({"servers": [{}], "total": 5}), at(4, None), None);
+        check(json!({"servers": []}), at(0, None), None);
+        // Fewer than were asked for are no end: a service may have a smaller page.
+        check(json!({"servers": [{}], "total": 5}), at(0, None), Some(at(1, None)));
+        check(json!({"events": [{}], "next_marker": "7"}), at(0, None), Some(at(1, Some("7"))));
+        check(json!({"events": [{}]}), at(1, Some("7")), None);
+        check(json!({"events": [{}], "next_marker": "7"}), at(1, Some("7")), None);
+    }
 
     #[test]
     fn cells_and_lines() {

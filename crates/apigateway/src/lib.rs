@@ -1,21 +1,23 @@
 //! What a browser talks to (spec 03): logins and sessions, the console's own dialect over all services, live changes, the licence, and the
 //! console itself. It decides no right: what a user asks is asked of the services with the user's own token.
 //!
-//! - `door`, `session`, `cookie`: who comes, and what browsers keep; `login`: the way in;
+//! - `door`, `session`, `cookie`: who comes, and what browsers keep; `login`, `captcha`: the way in;
 //! - `proxy`: the dialect over the services' resources; `backend`: services as they are, behind one address;
-//! - `parameters`, `settings`: what consoles keep and show; `export`, `upload`: files;
+//! - `parameters`, `settings`: what consoles keep and show; `export`, `upload`, `lists`, `sheet`: files;
 //! - `console`: screens and serial ports; `live`: changes as they happen; `licence`: what the installation may have; `assets`: the console's files.
 //!
 //! [`Gateway::build`] listens nowhere: it is given a database, a verifier and an account, for `wolke up` and `wolke apigateway` alike.
 
 mod assets;
 mod backend;
+mod captcha;
 mod catalog;
 mod console;
 mod cookie;
 mod door;
 mod export;
 pub mod licence;
+mod lists;
 mod live;
 mod login;
 mod multipart;
@@ -28,9 +30,11 @@ mod proxy;
 mod services;
 mod session;
 mod settings;
+mod sheet;
 mod throttle;
 mod upload;
 
+pub use captcha::When as Captcha;
 pub use live::feed::routes as changes;
 pub use options::Options;
 
@@ -47,7 +51,7 @@ use std::{
     time::Duration,
 };
 use store::{Db, Migrations};
-use throttle::Throttle;
+use throttle::{Failures, Throttle};
 
 /// The service's type in the catalogue (spec 03).
 pub const SERVICE: &str = "yunionapi";
@@ -57,10 +61,12 @@ pub const MIGRATIONS: Migrations = Migrations {
     sqlite: &[
         ("0001_gateway.sql", include_str!("../migrations/sqlite/0001_gateway.sql")),
         ("0002_providers.sql", include_str!("../migrations/sqlite/0002_providers.sql")),
+        ("0003_captchas.sql", include_str!("../migrations/sqlite/0003_captchas.sql")),
     ],
     postgres: &[
         ("0001_gateway.sql", include_str!("../migrations/postgres/0001_gateway.sql")),
         ("0002_providers.sql", include_str!("../migrations/postgres/0002_providers.sql")),
+        ("0003_captchas.sql", include_str!("../migrations/postgres/0003_captchas.sql")),
     ],
 };
 
@@ -112,6 +118,7 @@ pub struct Gateway {
     pub(crate) services: Services,
     pub(crate) sessions: Sessions,
     pub(crate) throttle: Throttle,
+    pub(crate) failures: Failures,
 }
 
 /// How often ended sessions are cleared away.
@@ -125,6 +132,7 @@ impl Gateway {
         Ok(Arc::new(Gateway {
             sessions: Sessions::new(db.clone(), seal, clock.clone(), options.session_idle_seconds, options.sessions_per_user),
             throttle: Throttle::new(clock.clone(), options.login_failures_per_second, options.login_failures_at_once),
+            failures: Failures::new(clock.clone()),
             services: Services::new(client, streaming, identity, &identity_url, (&url, &near), clock.clone()),
             draining,
             hub: live::Hub::default(),
@@ -163,10 +171,12 @@ impl Gateway {
     /// Everything under the root of the address.
     pub fn router(self: &Arc<Gateway>) -> Router {
         let router = login::routes(Router::new(), self);
+        let router = captcha::routes(router, self);
         let router = settings::routes(router, self);
         let router = parameters::routes(router, self);
         let router = licence::routes(router, self);
         let router = upload::routes(router, self);
+        let router = lists::routes(router, self);
         let router = live::routes(router, self);
         let router = console::routes(router, self);
         let router = backend::routes(router, self);

@@ -40,6 +40,10 @@ pub struct Options {
     /// Failed logins from one address per second that are looked at, in the long run and at once.
     pub login_failures_per_second: f64,
     pub login_failures_at_once: f64,
+    /// When a picture must be read to log in: `never`, `after_failures` or `always`.
+    pub captcha: crate::Captcha,
+    /// Failed logins from one address within a quarter of an hour before `after_failures` asks for one.
+    pub captcha_failures: u32,
     /// Whether `/api/s/…` hands requests on to services.
     pub enable_backend_service_proxy: bool,
     pub enable_organization: bool,
@@ -75,6 +79,8 @@ impl Default for Options {
             sessions_per_user: 20,
             login_failures_per_second: 1.0,
             login_failures_at_once: 30.0,
+            captcha: crate::Captcha::Never,
+            captcha_failures: 5,
             enable_backend_service_proxy: true,
             enable_organization: false,
             enable_quota_check: false,

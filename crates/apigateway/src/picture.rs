@@ -1,4 +1,4 @@
-//! A QR code as a PNG (ISO/IEC 15948): black and white, one bit a pixel, not compressed — it is a few kilobytes, shown once.
+//! Pictures as PNG (ISO/IEC 15948): in shades of grey, not compressed — they are a few kilobytes, shown once. And QR codes as such pictures.
 
 use base::{Error, Result};
 use qrcodegen::{QrCode, QrCodeEcc};
@@ -26,12 +26,17 @@ pub fn of(text: &str) -> Result<Vec<u8>> {
         }
         raw.extend(line);
     }
+    Ok(png(side, side, 1, &raw))
+}
+
+/// The file of a grey picture; `raw` has a byte of nought before each line, and `bits` a pixel.
+pub fn png(width: usize, height: usize, bits: u8, raw: &[u8]) -> Vec<u8> {
     let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
-    let side = (side as u32).to_be_bytes();
-    chunk(&mut png, b"IHDR", &[&side[..], &side, &[1, 0, 0, 0, 0]].concat());
-    chunk(&mut png, b"IDAT", &stored(&raw));
+    let (width, height) = ((width as u32).to_be_bytes(), (height as u32).to_be_bytes());
+    chunk(&mut png, b"IHDR", &[&width[..], &height, &[bits, 0, 0, 0, 0]].concat());
+    chunk(&mut png, b"IDAT", &stored(raw));
     chunk(&mut png, b"IEND", &[]);
-    Ok(png)
+    png
 }
 
 /// A zlib stream (RFC 1950) of stored blocks (RFC 1951 §3.2.4).

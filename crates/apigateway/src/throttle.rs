@@ -51,6 +51,45 @@ impl Throttle {
     }
 }
 
+/// How long failures are remembered, seconds.
+const MEMORY: i64 = 900;
+
+/// How many logins failed from an address since its first one within [`MEMORY`]. A login that succeeds does not clear it: whoever has an account of
+/// his own would clear it before each guess at another's.
+pub struct Failures {
+    clock: Clock,
+    known: Mutex<HashMap<String, (u32, Timestamp)>>,
+}
+
+impl Failures {
+    pub fn new(clock: Clock) -> Failures {
+        Failures { clock, known: Mutex::default() }
+    }
+
+    pub fn note(&self, peer: Option<IpAddr>) {
+        let (key, now) = (block(peer), self.clock.now());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= BUCKETS && !known.contains_key(&key) {
+            known.retain(|_, (_, first)| !over(*first, now));
+            if known.len() >= BUCKETS {
+                return;
+            }
+        }
+        let entry = known.entry(key).or_insert((0, now));
+        *entry = if over(entry.1, now) { (1, now) } else { (entry.0.saturating_add(1), entry.1) };
+    }
+
+    pub fn of(&self, peer: Option<IpAddr>) -> u32 {
+        let now = self.clock.now();
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&block(peer)).filter(|(_, first)| !over(*first, now)).map_or(0, |(count, _)| *count)
+    }
+}
+
+fn over(first: Timestamp, now: Timestamp) -> bool {
+    first.plus_secs(MEMORY) <= now
+}
+
 /// An address as it is counted: an IPv6 host has a whole /64 to choose from.
 fn block(peer: Option<IpAddr>) -> String {
     match peer.map(|ip| ip.to_canonical()) {
@@ -64,6 +103,21 @@ fn block(peer: Option<IpAddr>) -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn failures_are_remembered_for_a_while() {
+        let clock = Clock::manual(Timestamp::parse("2026-02-03T04:05:06Z").expect("a time"));
+        let failures = Failures::new(clock.clone());
+        let from = |text: &str| text.parse::<IpAddr>().ok();
+        (0..3).for_each(|_| failures.note(from("10.0.0.1")));
+        assert_eq!((failures.of(from("10.0.0.1")), failures.of(from("10.0.0.2")), failures.of(None)), (3, 0, 0));
+        clock.advance(Duration::from_secs(899));
+        assert_eq!(failures.of(from("10.0.0.1")), 3);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(failures.of(from("10.0.0.1")), 0);
+        failures.note(from("10.0.0.1"));
+        assert_eq!(failures.of(from("10.0.0.1")), 1);
+    }
 
     #[test]
     fn a_bucket_runs_out_and_refills() {

@@ -643,7 +643,7 @@ async fn platform_gateway_behind_nginx() {
     let out = std::process::Command::new(env!("CARGO_BIN_EXE_wolke"))
         .args(["web", "nginx-config", "--server-name", "localhost", "--upstream", &format!("127.0.0.1:{}", platform.port)])
         .args(["--certificate", &at("cert.pem"), "--private-key", &at("key.pem")])
-        .args(["--https", &ports[0].to_string(), "--http", &ports[1].to_string()])
+        .args(["--https", &ports[0].to_string(), "--http", &ports[1].to_string(), "--brotli"])
         .output()
         .expect("wolke runs");
     let site = String::from_utf8(out.stdout).expect("text");
@@ -651,8 +651,10 @@ async fn platform_gateway_behind_nginx() {
         .iter()
         .map(|k| format!("{}_temp_path {};\n", if *k == "body" { "client_body" } else { k }, at(k)))
         .collect();
+    let brotli = "/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so";
+    assert!(Path::new(brotli).exists(), "the module is missing: apt-get install libnginx-mod-http-brotli-filter");
     let whole = format!(
-        "daemon off;\nmaster_process off;\npid {};\nerror_log {} info;\nevents {{}}\nhttp {{\naccess_log off;\n{place}{site}}}\n",
+        "load_module {brotli};\ndaemon off;\nmaster_process off;\npid {};\nerror_log {} info;\nevents {{}}\nhttp {{\naccess_log off;\n{place}{site}}}\n",
         at("pid"),
         at("error.log")
     );
@@ -681,6 +683,11 @@ async fn platform_gateway_behind_nginx() {
     let call = browser.call(Method::GET, "/api/v1/policies?limit=100").header("accept-encoding", "gzip");
     let (status, bytes) = browser.take(call).await;
     assert!(status == 200 && header(&browser, "content-encoding") == "gzip" && bytes.starts_with(&[0x1f, 0x8b]), "{:?}", browser.headers);
+    // Smaller still for who takes it, and the same when it is unpacked.
+    let call = browser.call(Method::GET, "/api/v1/policies?limit=100").header("accept-encoding", "gzip, br");
+    let (status, bytes) = browser.take(call).await;
+    assert!(status == 200 && header(&browser, "content-encoding") == "br", "{:?}", browser.headers);
+    assert!(unpacked(dir.path(), &bytes)["data"].as_array().is_some_and(|rows| rows.len() > 5));
     // The page and its files, when they are part of the build; an answer in any case.
     let (status, page) = browser.take(browser.call(Method::GET, "/")).await;
     if status == 200 {
@@ -690,6 +697,10 @@ async fn platform_gateway_behind_nginx() {
         let call = browser.call(Method::GET, &script).header("accept-encoding", "gzip");
         assert_eq!(browser.take(call).await.0, 200);
         assert!(header(&browser, "cache-control").contains("immutable") && header(&browser, "content-encoding") == "gzip");
+        // Packed once, when the console was built, not by this nginx.
+        let call = browser.call(Method::GET, &script).header("accept-encoding", "gzip, deflate, br");
+        assert_eq!(browser.take(call).await.0, 200);
+        assert!(header(&browser, "content-encoding") == "br" && browser.headers.contains_key("content-length"), "{:?}", browser.headers);
     }
     // A change passes at once, though an answer of nginx's would wait for its buffer.
     let mut live = Live::open(&browser, "", "users").await;
@@ -699,6 +710,15 @@ async fn platform_gateway_behind_nginx() {
     let plain = Browser::new(&format!("http://localhost:{}", ports[1]));
     let answer = plain.call(Method::GET, "/somewhere?x=1").send_any().await.expect("an answer");
     assert_eq!((answer.status, answer.header("location")), (308, Some("https://localhost/somewhere?x=1")));
+}
+
+/// What a text packed with brotli says, by another program's hand.
+fn unpacked(dir: &Path, bytes: &[u8]) -> Json {
+    let packed = dir.join("packed.br");
+    std::fs::write(&packed, bytes).expect("written");
+    let script = "process.stdout.write(require('zlib').brotliDecompressSync(require('fs').readFileSync(process.argv[1])))";
+    let out = std::process::Command::new("node").args(["-e", script]).arg(&packed).output().expect("node (Debian package nodejs)");
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out.stderr)))
 }
 
 /// What a browser and a gateway say to each other once a console is open passes as it is, in both directions.

@@ -199,6 +199,84 @@ async fn tickets(platform: &Platform, admin: &mut Browser) {
     }
 }
 
+/// Pictures before a login: read by looking into the platform's own secret, since no test can read them and nobody else shall.
+#[tokio::test]
+async fn platform_gateway_captcha() {
+    let (platform, _) = platform(&["--set", "apigateway.captcha=after_failures", "--set", "apigateway.captcha_failures=2"]).await;
+    let mut browser = Browser::new(&platform.url());
+    assert_eq!(browser.get("/api/v1/auth/regions").await["captcha"], false);
+    for _ in 0..2 {
+        let (status, body) = browser.login("admin", "wrong").await;
+        assert_eq!((status, body["class"].as_str()), (401, Some("IncorrectUsernameOrPassword")), "{body}");
+    }
+    assert_eq!(browser.get("/api/v1/auth/regions").await["captcha"], true);
+    // Not even the right password without a picture; and nobody is told whether it was right.
+    let try_with = |captcha: Option<&str>, id: Option<&str>, password: &str| {
+        let mut body = json!({"username": "admin", "password": password, "domain": "Default"});
+        for (key, value) in [("captcha", captcha), ("captcha_id", id)] {
+            if let Some(value) = value {
+                body[key] = value.into();
+            }
+        }
+        body
+    };
+    let refused = async |browser: &mut Browser, body: Json| {
+        let (status, answer) = browser.send(Method::POST, "/api/v1/auth/login", Some(body)).await;
+        assert_eq!((status, answer["class"].as_str()), (400, Some("CaptchaRequired")), "{answer}");
+        assert!(browser.session().is_empty());
+    };
+    refused(&mut browser, try_with(None, None, PASSWORD)).await;
+    refused(&mut browser, try_with(Some("ABCDE"), None, PASSWORD)).await;
+
+    // The picture: an image for browsers, and its question sealed in a cookie that no script reads.
+    let seal = auth::Seal::new(&platform.secret(), "gateway").expect("the platform's seal");
+    let read = |id: &str| {
+        serde_json::from_str::<Json>(&seal.open(id).expect("sealed here")).expect("JSON")["captcha"]
+            .as_str()
+            .expect("an answer")
+            .to_string()
+    };
+    let (status, png) = browser.take(browser.call(Method::GET, "/api/v1/auth/captcha")).await;
+    let header = |browser: &Browser, name: &str| browser.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string();
+    assert!(status == 200 && header(&browser, "content-type") == "image/png" && header(&browser, "cache-control") == "no-store");
+    assert!(png.starts_with(b"\x89PNG") && png.len() < 32_768, "{} bytes", png.len());
+    let line = browser.set.iter().find(|c| c.starts_with("wolke_captcha=")).expect("a cookie").clone();
+    assert!(line.contains("; HttpOnly") && line.contains("; SameSite=Lax") && line.contains("; Max-Age=300"), "{line}");
+    let answer = read(&browser.jar["wolke_captcha"]);
+    // Checked beforehand it is not used up; used with a wrong password it is.
+    let checked = browser.post("/api/v1/auth/captcha", json!({"captcha": answer.to_lowercase()})).await;
+    assert_eq!(checked, json!({"vali": true}));
+    let (status, body) = browser.send(Method::POST, "/api/v1/auth/login", Some(try_with(Some(&answer), None, "wrong"))).await;
+    assert_eq!((status, body["class"].as_str()), (401, Some("IncorrectUsernameOrPassword")), "{body}");
+    refused(&mut browser, try_with(Some(&answer), None, PASSWORD)).await;
+    assert_eq!(browser.post("/api/v1/auth/captcha", json!({"captcha": answer})).await, json!({"vali": false}));
+    // Guessed wrong it is used up as well; so is each of many answers to one picture but the first.
+    let told = browser.get("/api/v1/auth/captcha?format=json").await;
+    let id = told["id"].as_str().expect("an id").to_string();
+    assert_eq!(browser.post("/api/v1/auth/captcha", json!({"captcha": "-", "captcha_id": id})).await, json!({"vali": false}));
+    refused(&mut browser, try_with(Some(&read(&id)), Some(&id), PASSWORD)).await;
+    let told = browser.get("/api/v1/auth/captcha?format=json").await;
+    let id = told["id"].as_str().expect("an id").to_string();
+    let (answer, fresh) = (read(&id), Browser::new(&platform.url()));
+    let enter = async |n: usize| {
+        let mut browser = fresh.clone();
+        // All but one have the right password as well.
+        let password = if n == 0 { "wrong" } else { PASSWORD };
+        browser.send(Method::POST, "/api/v1/auth/login", Some(try_with(Some(&answer), Some(&id), password))).await.0
+    };
+    let all = futures_util::future::join_all((0..8).map(&enter)).await;
+    assert_eq!(all.iter().filter(|status| **status == 400).count(), 7, "{all:?}");
+
+    // The way it is meant, with the cookie; something else that was sealed is no picture.
+    refused(&mut browser, try_with(Some("x"), Some(&seal.close("{\"captcha\":1}").expect("sealed")), PASSWORD)).await;
+    browser.take(browser.call(Method::GET, "/api/v1/auth/captcha")).await;
+    let answer = read(&browser.jar["wolke_captcha"]);
+    let body = try_with(Some(&format!(" {} ", answer.to_lowercase())), None, PASSWORD);
+    let (status, body) = browser.send(Method::POST, "/api/v1/auth/login", Some(body)).await;
+    assert_eq!((status, body), (200, json!("")));
+    assert_eq!(browser.get("/api/v1/auth/user").await["data"]["name"], "admin");
+}
+
 /// A session ends where its user does.
 async fn ends(platform: &Platform, admin: &mut Browser) {
     let (id, _) = user(admin, "nina", "project_owner").await;

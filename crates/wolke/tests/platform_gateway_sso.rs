@@ -1,9 +1,14 @@
-//! Logins at identity providers through the console's gateway: a certified OpenID provider with a real browser, and a small CAS server step by step.
+//! Logins at identity providers through the console's gateway: a certified OpenID provider and a SAML provider with a real browser, and a small CAS
+//! server step by step.
 
 mod lab;
 #[allow(dead_code, reason = "a part of the identity service's kit")]
 #[path = "../../keystone/tests/sso/node.rs"]
 mod node;
+
+#[allow(dead_code, reason = "a part of the kit of the program for SAML")]
+#[path = "../../saml/tests/platform/provider.rs"]
+mod saml;
 
 use http::Method;
 use lab::{
@@ -45,6 +50,103 @@ async fn platform_gateway_sso() {
     let mut node = Node::start(std::slice::from_ref(&callback));
     by_browser(&platform, &mut admin, &mut node).await;
     step_by_step(&platform, &mut admin, &mut node).await;
+    by_saml(&platform, &mut admin, &mut node).await;
+}
+
+/// SAML, with the request by redirect and by form.
+async fn by_saml(platform: &Platform, admin: &mut Browser, node: &mut Node) {
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_wolke")).with_file_name("wolke-saml");
+    assert!(program.exists(), "{} is missing: cargo build -p saml", program.display());
+    let dora = json!({"user": "dora-1", "attributes": {"uid": "dora", "mail": "dora@example.org", "displayName": "Dora Example"}});
+    let mut idp = saml::Idp::of(&dora);
+    let about = idp.about();
+    let base = about["base"].as_str().expect("an address").to_string();
+    let mapping = json!({"user_name_attribute": "uid", "user_displayname_attribute": "displayName", "user_email_attribute": "mail"});
+    let config = |own: Json| {
+        let mut config = mapping.clone();
+        own.as_object().expect("an object").iter().for_each(|(k, v)| config[k] = v.clone());
+        json!({"saml": config})
+    };
+    let by_redirect =
+        json!({"name": "works", "driver": "saml", "auto_create_user": true, "config": config(json!({"metadata": about["xml"]}))});
+    let form_only =
+        json!({"entity_id": format!("{base}/idp"), "certificates": about["certificate"], "post_sso_url": format!("{base}/post")});
+    let by_form = json!({"name": "works-by-form", "driver": "saml", "auto_create_user": true, "config": config(form_only)});
+    for (word, body) in [("redirect", by_redirect), ("post", by_form)] {
+        let id = provider(admin, body).await;
+        let metadata = admin.get(&format!("/api/v1/auth/idp/{id}/saml-metadata")).await["metadata"].clone();
+        let callback = format!("{}/api/v1/auth/ssologin", platform.url());
+        assert_eq!(idp.trust(&metadata), json!([callback]), "called by its address");
+
+        // What the way there is, and that the page that posts itself is held by its policy.
+        let mut browser = Browser::new(&platform.url());
+        let (status, page) = browser.take(browser.call(Method::GET, &format!("/api/v1/auth/sso/redirect/{id}"))).await;
+        let header = |name: &str| browser.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string();
+        if word == "redirect" {
+            assert!(
+                status == 302 && header("location").starts_with(&format!("{base}/redirect?tenant=1&SAMLRequest=")),
+                "{}",
+                header("location")
+            );
+        } else {
+            let policy = header("content-security-policy");
+            assert!(
+                status == 200 && policy.contains(&format!("form-action {base};")) && policy.contains("script-src 'sha256-"),
+                "{policy}"
+            );
+            assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe") && header("x-frame-options") == "DENY");
+            assert!(String::from_utf8_lossy(&page).contains(&format!("action=\"{base}/post\"")));
+        }
+        assert!(browser.set.iter().any(|c| c.starts_with("wolke_away=") && c.contains("HttpOnly")), "{:?}", browser.set);
+
+        node.run("forget", json!({}));
+        let back = node.walk(
+            &format!("{}/api/v1/auth/sso/redirect/{id}?to=/servers", platform.url()),
+            &format!("{}/auth", platform.url()),
+            "dora",
+        );
+        assert_eq!((parameter(&back, "result").as_str(), parameter(&back, "to").as_str()), ("success", "/servers"), "{word}: {back}");
+        let cookies = node.run("cookies", json!({}))["cookies"].clone();
+        let value = |name: &str| {
+            cookies.as_array().into_iter().flatten().find(|c| c["name"] == name).and_then(|c| c["value"].as_str().map(String::from))
+        };
+        assert!(value("wolke_away").is_none(), "what was carried is given back: {cookies}");
+        let mut dora = Browser::new(&platform.url());
+        for name in ["wolke_session", "yunionauth"] {
+            dora.jar.insert(name.into(), value(name).expect("a value"));
+        }
+        assert_eq!(dora.shown()["is_sso"], true);
+        let told = dora.get("/api/v1/auth/user").await["data"].clone();
+        assert_eq!(
+            (told["idps"][0]["idp_driver"].as_str(), told["displayname"].as_str(), told["email"].as_str()),
+            (Some("saml"), Some("Dora Example"), Some("dora@example.org")),
+            "{told}"
+        );
+
+        // An answer in another browser is nobody's login.
+        let asked = idp.ask(json!({"do": "answer", "acs": callback, "sp": callback}), dora_again());
+        let form = format!("SAMLResponse={}&RelayState=x", http::path::encode(&encoded(&asked)));
+        let mut victim = Browser::new(&platform.url());
+        victim.origin = Some(base.clone());
+        let call =
+            victim.call(Method::POST, &format!("/api/v1/auth/ssologin/{id}")).header("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(victim.take(call.bytes(form.into_bytes())).await.0, 302);
+        assert_eq!(
+            (parameter(&to(&victim), "result").as_str(), victim.session().as_str()),
+            ("error", ""),
+            "begun at the provider, which was not allowed"
+        );
+        admin.post(&format!("/api/v1/identity_providers/{id}/disable"), json!({})).await;
+    }
+}
+
+fn dora_again() -> Json {
+    json!({"user": "dora-1", "attributes": {"uid": "dora"}})
+}
+
+fn encoded(answer: &Json) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    STANDARD.encode(answer["response"].as_str().expect("XML"))
 }
 
 async fn by_browser(platform: &Platform, admin: &mut Browser, node: &mut Node) {

@@ -88,7 +88,8 @@ export async function load() {
   session.rights = Object.fromEntries(Object.entries(rights).map(([key, tail]) => [key, tail[tail.length - 1] === 'allow']))
 }
 
-export const login = (username: string, password: string, domain: string) => post('/v1/auth/login', { username, password, domain: domain || undefined })
+export const login = (username: string, password: string, domain: string, captcha = '') =>
+  post('/v1/auth/login', { username, password, domain: domain || undefined, captcha: captcha || undefined })
 export const switchTo = (tenantId: string, scope: Scope) => renewing(() => post('/v1/auth/login', { tenantId, scope }))
 /** What [`begin`] began, once; later calls ask again. */
 export function arrive(): Promise<void> {

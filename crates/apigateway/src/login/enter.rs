@@ -2,7 +2,7 @@
 
 use super::{object, secret, text};
 use crate::{
-    Gateway, cookie,
+    Gateway, captcha, cookie,
     door::failure,
     session::{Factor, Held, Opening, Session},
 };
@@ -38,6 +38,9 @@ pub async fn login(gateway: &Gateway, mut request: Request) -> Reply {
         return Err(err!(MissingParameter, "{} is missing", "username"));
     }
     gateway.throttle.take(request.peer)?;
+    if let Some(refusal) = captcha::demand(gateway, &request, &body).await? {
+        return Ok(refusal);
+    }
     let name = text(&body, "username");
     // `project/user` chooses the project beforehand.
     let (project, user) = name.rsplit_once('/').map_or((String::new(), name.clone()), |(p, u)| (p.to_string(), u.to_string()));
@@ -45,7 +48,12 @@ pub async fn login(gateway: &Gateway, mut request: Request) -> Reply {
     let wish = Wish { user, password: secret(&body, "password"), domain: text(&body, "domain"), project, passcode };
     let opening = match open(gateway, &wish, request.peer).await {
         Ok(opening) => opening,
-        Err(e) => return refused(e, &request),
+        Err(e) => {
+            if e.class().http() < 500 {
+                gateway.failures.note(request.peer);
+            }
+            return refused(e, &request);
+        }
     };
     gateway.throttle.give_back(request.peer);
     // Whatever session the browser brought is over: a value that somebody planted before the login opens nothing after it.

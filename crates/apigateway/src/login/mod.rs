@@ -1,6 +1,7 @@
 //! `/api/v1/auth/…` (spec 03 §2): the way in and out, the second factor, and what a console asks about its user.
 
 mod enter;
+mod form;
 mod password;
 mod recovery;
 mod regions;
@@ -51,7 +52,7 @@ pub fn routes(router: Router, gateway: &Arc<Gateway>) -> Router {
 }
 
 /// The body as an object; none counts as empty.
-async fn object(request: &mut Request) -> Result<serde_json::Map<String, Json>> {
+pub(crate) async fn object(request: &mut Request) -> Result<serde_json::Map<String, Json>> {
     match request.json().await? {
         None | Some(Json::Null) => Ok(serde_json::Map::new()),
         Some(Json::Object(map)) => Ok(map),
@@ -60,7 +61,7 @@ async fn object(request: &mut Request) -> Result<serde_json::Map<String, Json>> 
 }
 
 /// A text of the body; `""` when it has none.
-fn text(body: &serde_json::Map<String, Json>, key: &str) -> String {
+pub(crate) fn text(body: &serde_json::Map<String, Json>, key: &str) -> String {
     match body.get(key) {
         Some(Json::String(text)) => text.trim().to_string(),
         Some(Json::Number(number)) => number.to_string(),

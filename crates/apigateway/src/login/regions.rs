@@ -37,6 +37,7 @@ pub async fn regions(gateway: &Gateway, request: Request) -> Reply {
         "return_full_domains": gateway.options.return_full_domain_list,
         "idps": providers,
         "encrypt_passwd": true,
+        "captcha": crate::captcha::wanted(gateway, &request),
         "api_server": gateway.url,
     })))
 }

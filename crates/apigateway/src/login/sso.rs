@@ -5,10 +5,12 @@
 //! GET sso/redirect/{idp} ─▶ the provider ─▶ GET or POST ssologin ─▶ token ─▶ session ─▶ /auth?result=success
 //! ```
 //!
+//! A SAML provider that takes requests by form only is sent to by a page that posts itself.
+//!
 //! What was begun travels sealed in a cookie of five minutes, so that a login ends in the browser it began in. A user who is logged in can have the
 //! subject at a provider linked to himself (`linkuser=true`): he showed both.
 
-use super::{enter, object, text};
+use super::{enter, form::Form, object, text};
 use crate::{Gateway, cookie, session::Opening};
 use api_identity::{Auth, AuthContext, AuthRequest, CasMethod, CodeMethod, Identity, Issued, SamlMethod, Secret};
 use base::{Class, Error, Json, Result, err};
@@ -42,15 +44,25 @@ struct Away {
 /// `GET sso/redirect/{idp}?linkuser=true`: to the provider.
 pub async fn away(gateway: &Gateway, request: Request) -> Reply {
     match begin(gateway, &request).await {
-        Ok((away, uri)) => {
+        Ok((away, way)) => {
             let sealed = gateway.sessions.seal().close(&serde_json::to_string(&away).map_err(Error::internal)?)?;
-            Ok(cookie::carry(gateway, &request, see(&uri), &sealed, away.driver == "saml", PATIENCE))
+            let there = match &way {
+                Way::To(uri) => see(uri),
+                Way::Post(form) => form.page(),
+            };
+            Ok(cookie::carry(gateway, &request, there, &sealed, away.driver == "saml", PATIENCE))
         }
         Err(e) => failed(gateway, &request, e, false),
     }
 }
 
-async fn begin(gateway: &Gateway, request: &Request) -> Result<(Away, String)> {
+/// How a browser gets to a provider.
+enum Way {
+    To(String),
+    Post(Form),
+}
+
+async fn begin(gateway: &Gateway, request: &Request) -> Result<(Away, Way)> {
     gateway.throttle.take(request.peer)?;
     let linking = ["linkuser", "link_user"].iter().any(|key| request.query.flag(key).unwrap_or(false));
     let idp = row(gateway, request.param("idp")).await?;
@@ -78,34 +90,54 @@ async fn begin(gateway: &Gateway, request: &Request) -> Result<(Away, String)> {
         "" => format!("{}/api/v1/auth/ssologin", gateway.url),
         set => set.to_string(),
     };
-    let mut path = format!("/identity_providers/{}/sso-redirect-uri?redirect_uri={}", segment(&idp["id"]), http::path::encode(&back));
+    let mut query = format!("redirect_uri={}", http::path::encode(&back));
     // The identity service makes its own state where it can, and looks for it when the browser is back.
     if matches!(driver.as_str(), "cas" | "saml") {
         let mut bytes = [0u8; 24];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;
-        path += &format!("&state={}", URL_SAFE_NO_PAD.encode(bytes));
+        query += &format!("&state={}", URL_SAFE_NO_PAD.encode(bytes));
     }
-    let told = gateway.services.own(Method::GET, &path, None).await?;
-    let uri = told["identity_provider"]["uri"].as_str().unwrap_or_default().to_string();
+    let ask = |what: &str| format!("/identity_providers/{}/{what}?{query}", segment(&idp["id"]));
+    let told = gateway.services.own(Method::GET, &ask("sso-redirect-uri"), None).await;
+    let (way, redirect_uri, state) = match told {
+        // By form only.
+        Err(e) if driver == "saml" && e.class() == Class::InvalidIdpStatus => {
+            // Where it has no form either, the first refusal tells more.
+            let told = gateway.services.own(Method::GET, &ask("saml-request"), None).await.map_err(|_| e)?;
+            let form = Form::of(&told["identity_provider"])?;
+            let state = form.relay_state.clone();
+            (Way::Post(form), back, Some(state))
+        }
+        told => {
+            let uri = told?["identity_provider"]["uri"].as_str().unwrap_or_default().to_string();
+            let (redirect_uri, state) = carried_by(&driver, &uri, back);
+            let state = state.filter(|_| uri.len() <= 8192);
+            (Way::To(uri), redirect_uri, state)
+        }
+    };
+    let state = state.filter(|s| !s.is_empty());
+    let state = state.ok_or_else(|| Error::internal(format!("no state on the way to the identity provider {}", idp["name"])))?;
+    let until = gateway.clock.now().plus_secs(PATIENCE).micros();
+    let idp = idp["id"].as_str().unwrap_or_default().to_string();
+    Ok((Away { sso: true, idp, driver, state, redirect_uri, link, onward: onward(gateway, request), until }, way))
+}
+
+/// The address that a provider sends back to, and the state it brings along, by the address the browser is sent to.
+fn carried_by(driver: &str, uri: &str, back: String) -> (String, Option<String>) {
     let within = |url: &str, key: &str| {
         let query = Query::parse(url.split_once('?').map_or("", |(_, query)| query)).ok()?;
         query.text(key).map(str::to_string)
     };
-    let (redirect_uri, state) = match driver.as_str() {
-        "saml" => (back, within(&uri, "RelayState")),
+    match driver {
+        "saml" => (back, within(uri, "RelayState")),
         // What it brings back stands in the address it was given.
         "cas" => {
-            let service = within(&uri, "service").unwrap_or_default();
+            let service = within(uri, "service").unwrap_or_default();
             let state = within(&service, "state");
             (service, state)
         }
-        _ => (back, within(&uri, "state")),
-    };
-    let state = state.filter(|s| !s.is_empty() && uri.len() <= 8192);
-    let state = state.ok_or_else(|| Error::internal(format!("no state in the address of the identity provider {}", idp["name"])))?;
-    let until = gateway.clock.now().plus_secs(PATIENCE).micros();
-    let idp = idp["id"].as_str().unwrap_or_default().to_string();
-    Ok((Away { sso: true, idp, driver, state, redirect_uri, link, onward: onward(gateway, request), until }, uri))
+        _ => (back, within(uri, "state")),
+    }
 }
 
 fn segment(value: &Json) -> String {

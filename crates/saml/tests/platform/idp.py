@@ -3,11 +3,18 @@
 metadata                                       what the provider says of itself
 trust {xml}                                    registers a service provider by its metadata
 answer {url | form, user, …}                   what a browser that was sent there brings back, after somebody logged in
+
+With a second argument it also listens, for real browsers: whoever comes to /redirect or /post is logged in as that person, a JSON object with `user`
+and `attributes`, and goes back by a form that posts itself.
 """
 
+import base64
 import datetime
+import html
 import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography import x509
@@ -21,6 +28,41 @@ from saml2.server import Server
 from saml2.xmldsig import DIGEST_SHA1, DIGEST_SHA256, SIG_RSA_SHA1, SIG_RSA_SHA256
 
 FOLDER, BASE = sys.argv[1], "https://idp.example.org"
+
+
+class Login(BaseHTTPRequestHandler):
+    """The pages of the provider, for one person who is logged in there."""
+
+    def log_message(self, *_):
+        pass
+
+    def enter(self, fields):
+        back = answer({**json.loads(sys.argv[2]), "sign": ["assertion"], **fields})
+        pairs = {"SAMLResponse": base64.b64encode(back["response"].encode()).decode(), "RelayState": back["relay"] or fields.get("relay", "")}
+        inputs = "".join(f'<input type="hidden" name="{k}" value="{html.escape(v)}">' for k, v in pairs.items())
+        page = f'<body onload="document.forms[0].submit()"><form method="post" action="{html.escape(back["destination"])}">{inputs}</form>'
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        self.wfile.write(page.encode())
+
+    def do_GET(self):
+        if not self.path.startswith("/redirect?"):
+            return self.send_error(404)
+        self.enter({"url": BASE + self.path})
+
+    def do_POST(self):
+        fields = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
+        # Nothing may come along by address that belongs into the form.
+        if self.path != "/post" or "SAMLRequest" not in fields:
+            return self.send_error(404)
+        self.enter({"form": fields["SAMLRequest"][0], "relay": fields.get("RelayState", [""])[0]})
+
+
+if len(sys.argv) > 2:
+    pages = HTTPServer(("127.0.0.1", 0), Login)
+    BASE = f"http://127.0.0.1:{pages.server_port}"
+    threading.Thread(target=pages.serve_forever, daemon=True).start()
 
 
 def key():
@@ -90,7 +132,8 @@ def answer(command):
 for line in sys.stdin:
     command = json.loads(line)
     if command["do"] == "metadata":
-        out = {"xml": str(entity_descriptor(config([])))}
+        with open(f"{FOLDER}/idp.pem", encoding="ascii") as f:
+            out = {"xml": str(entity_descriptor(config([]))), "base": BASE, "certificate": f.read()}
     elif command["do"] == "trust":
         server = Server(config=config([command["xml"]]))
         out = {"known": list(server.metadata.keys())}

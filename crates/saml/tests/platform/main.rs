@@ -4,6 +4,7 @@
 #[allow(dead_code, reason = "a part of the identity service's kit")]
 #[path = "../../../keystone/tests/suite/kit.rs"]
 mod kit;
+#[allow(dead_code, reason = "the platform's tests use the rest")]
 mod provider;
 
 use base::{Clock, Json};

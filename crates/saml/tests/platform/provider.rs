@@ -15,11 +15,20 @@ pub struct Idp {
 
 impl Idp {
     pub fn start() -> Idp {
+        Idp::with(None)
+    }
+
+    /// One that listens too, for a browser of this person's.
+    pub fn of(person: &Json) -> Idp {
+        Idp::with(Some(person))
+    }
+
+    fn with(person: Option<&Json>) -> Idp {
         let folder = tempfile::tempdir().expect("a directory");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/platform/idp.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../saml/tests/platform/idp.py");
         // Debian's own Python: the package is there.
         let mut command = Command::new("/usr/bin/python3");
-        command.arg(script).arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(script).arg(folder.path()).args(person.map(Json::to_string)).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("/usr/bin/python3 (Debian packages python3-pysaml2 and xmlsec1)");
         let (stdin, stdout) = (child.stdin.take().expect("a pipe"), BufReader::new(child.stdout.take().expect("a pipe")));
         Idp { child, stdin, stdout, _folder: folder }
@@ -33,7 +42,12 @@ impl Idp {
     }
 
     pub fn metadata(&mut self) -> Json {
-        self.run(&json!({"do": "metadata"}))["xml"].clone()
+        self.about()["xml"].clone()
+    }
+
+    /// `{xml, base, certificate}`: its metadata, its address, and what it signs with.
+    pub fn about(&mut self) -> Json {
+        self.run(&json!({"do": "metadata"}))
     }
 
     /// Registers a service provider; answers which are known.

@@ -77,6 +77,11 @@ impl Platform {
         self.dir.path().join("data")
     }
 
+    /// What its databases' secrets are sealed with.
+    pub fn secret(&self) -> String {
+        std::fs::read_to_string(self.data().join("secret.key")).expect("a key").trim().to_string()
+    }
+
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

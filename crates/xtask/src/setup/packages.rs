@@ -96,6 +96,8 @@ pub const PACKAGES: &[Package] = &[
     package(Tests, "slapd", "a real LDAP directory for identity providers"),
     package(Tests, "ldap-utils", "changes what is in it"),
     package(Tests, "nginx-light", "the front of the web console"),
+    package(Tests, "libnginx-mod-http-brotli-filter", "its module for brotli"),
+    package(Tests, "python3-openpyxl", "fills in and reads spreadsheets, as people's programs do"),
     package(Tests, "python3-pysaml2", "a real SAML identity provider"),
     package(Tests, "xmlsec1", "signs what it says; makes the corpus of the SAML judge"),
     package(Tests, "python3-venv", "OpenStack's command line, as a client of the identity service, and a CAS server, as its provider"),
