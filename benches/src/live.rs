@@ -78,7 +78,7 @@ pub async fn measure(platform: &mut Platform, table: &mut Table) -> Result<()> {
 }
 
 /// One request whose answer's head is all that matters.
-async fn raw(address: SocketAddr, request: &str) -> Result<(TcpStream, String)> {
+pub async fn raw(address: SocketAddr, request: &str) -> Result<(TcpStream, String)> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request.as_bytes()).await?;
     let mut text: Vec<u8> = Vec::new();
@@ -91,7 +91,7 @@ async fn raw(address: SocketAddr, request: &str) -> Result<(TcpStream, String)> 
     Ok((stream, String::from_utf8_lossy(&text).into_owned()))
 }
 
-async fn login(platform: &Platform) -> Result<String> {
+pub async fn login(platform: &Platform) -> Result<String> {
     let body = json!({"username": "admin", "password": platform.password()?, "domain": "Default"}).to_string();
     let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
     let (_, answer) = raw(platform.address, &format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await?;

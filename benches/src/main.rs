@@ -4,6 +4,7 @@
 //! stands beside its goal and, where there is one, beside the peer's figure for the same request, as a ratio. Nothing is asserted: a benchmark is no test.
 
 mod console;
+mod export;
 mod fill;
 mod floor;
 mod live;
@@ -30,10 +31,10 @@ Usage: benches [OPTIONS]
   --servers N    servers in the database [default: 100000]
   --hosts N      hosts they lie on [default: 1000]
   --seconds N    time of each load [default: 5]
-  --only PARTS   some of sqlite,postgres,memory,console,live; left out: all
+  --only PARTS   some of sqlite,postgres,memory,console,export,live; left out: all
   --wolke FILE   the program [default: the one beside this one]
   --help         this text";
-const PARTS: [&str; 5] = ["sqlite", "postgres", "memory", "console", "live"];
+const PARTS: [&str; 6] = ["sqlite", "postgres", "memory", "console", "export", "live"];
 
 /// What is measured, and how long.
 #[derive(Clone, Debug)]
@@ -119,6 +120,9 @@ fn main() -> Result<()> {
     }
     if plan.wants("console") {
         runtime.block_on(console::measure(&plan, &mut table))?;
+    }
+    if plan.wants("export") {
+        runtime.block_on(export::measure(&plan, &mut table))?;
     }
     if plan.wants("live") {
         runtime.block_on(async { live::measure(&mut Platform::new(&plan, Database::Sqlite).await?, &mut table).await })?;
