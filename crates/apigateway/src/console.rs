@@ -1,7 +1,7 @@
 //! Screens and serial ports of servers in the browser: a one-time ticket, then a WebSocket of binary messages spliced with the connection that
 //! the compute service gives for the user's own token (decision 0010). What opens and closes is in the compute service's audit log.
 
-use crate::{Gateway, door::Visit, on};
+use crate::{Gateway, door::Visit, on, session::Session};
 use api_agent::{CONSOLE_PROTOCOL, ConsoleKind};
 use base::{Error, Kind, Result, err, hex_id};
 use http::{
@@ -89,7 +89,7 @@ async fn connect(gateway: Arc<Gateway>, request: Request) -> Reply {
     let call = call(&gateway, &visit, Method::GET, &path).await?.query("kind", &kind);
     visit.request.lift_deadline();
     let guest = call.tunnel(CONSOLE_PROTOCOL).await?;
-    let (session, stop) = (visit.session.id.clone(), gateway.draining.clone());
+    let (session, stop) = (visit.session.clone(), gateway.draining.clone());
     WebSocket::accept(&mut visit.request, &["binary"], move |page| async move {
         tokio::select! {
             over = splice(page, guest) => if let Err(e) = over {
@@ -122,11 +122,11 @@ async fn redeem(gateway: &Gateway, visit: &Visit) -> Result<(String, String)> {
     found.ok_or_else(|| err!(Forbidden, "the ticket of the console is used, expired or somebody else's; open the console again"))
 }
 
-/// Returns when the session is no more.
-async fn over(gateway: &Gateway, session: &str) {
+/// Returns when the session is no more, or its user is not who he was: disabled, with another password, in other roles.
+async fn over(gateway: &Gateway, session: &Session) {
     loop {
         tokio::time::sleep(CHECK).await;
-        if matches!(gateway.sessions.lives(session).await, Ok(false)) {
+        if gateway.verifier.verify(&session.token).is_err() || matches!(gateway.sessions.lives(&session.id).await, Ok(false)) {
             return;
         }
     }

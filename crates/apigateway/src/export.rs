@@ -81,7 +81,7 @@ fn read(mut answer: Json, here: &Place) -> Rows {
     let next = match (marked, total) {
         _ if rows.is_empty() => None,
         // A service that gives marks passes numbers over.
-        (Some(marker), _) => (here.marker.as_ref() != Some(&marker)).then(|| Place { offset, marker: Some(marker) }),
+        (Some(marker), _) => (here.marker.as_ref() != Some(&marker)).then_some(Place { offset, marker: Some(marker) }),
         (None, Some(total)) if here.marker.is_none() => (offset < total).then_some(Place { offset, marker: None }),
         _ => None,
     };

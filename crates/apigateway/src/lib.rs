@@ -46,10 +46,7 @@ use resource::Gate;
 use service::{Process, Shutdown};
 use services::Services;
 use session::Sessions;
-use std::{
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use store::{Db, Migrations};
 use throttle::{Failures, Throttle};
 
@@ -105,7 +102,7 @@ pub struct Gateway {
     pub(crate) draining: Shutdown,
     pub(crate) hub: live::Hub,
     /// Streams of live changes that are open.
-    pub(crate) streams: Arc<AtomicUsize>,
+    pub(crate) streams: Arc<live::Places>,
     pub(crate) licence: Arc<licence::Licence>,
     /// The configured logo as a data URL.
     pub(crate) logo: String,
@@ -150,7 +147,7 @@ impl Gateway {
 
     /// Streams of live changes that are open.
     pub fn streams(&self) -> usize {
-        self.streams.load(std::sync::atomic::Ordering::Relaxed)
+        self.streams.open()
     }
 
     /// Starts what runs beside the requests.

@@ -56,6 +56,10 @@ pub struct Options {
     pub licence_signers: Vec<String>,
     /// Open streams of live changes, at most.
     pub live_streams: usize,
+    /// Those of one user.
+    pub live_streams_per_user: usize,
+    /// Seconds between two signs of life of such a stream, at each of which its session is looked at again.
+    pub live_beat_seconds: u64,
 }
 
 impl Default for Options {
@@ -89,6 +93,8 @@ impl Default for Options {
             no_action_logout_seconds: 0,
             licence_signers: Vec::new(),
             live_streams: 4096,
+            live_streams_per_user: 1024,
+            live_beat_seconds: 20,
         }
     }
 }

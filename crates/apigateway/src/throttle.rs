@@ -54,8 +54,8 @@ impl Throttle {
 /// How long failures are remembered, seconds.
 const MEMORY: i64 = 900;
 
-/// How many logins failed from an address since its first one within [`MEMORY`]. A login that succeeds does not clear it: whoever has an account of
-/// his own would clear it before each guess at another's.
+/// How often something failed since its first time within [`MEMORY`]: logins from an address, answers about a user. A login that succeeds does not
+/// clear those of its address: whoever has an account of his own would clear them before each guess at another's.
 pub struct Failures {
     clock: Clock,
     known: Mutex<HashMap<String, (u32, Timestamp)>>,
@@ -66,23 +66,27 @@ impl Failures {
         Failures { clock, known: Mutex::default() }
     }
 
-    pub fn note(&self, peer: Option<IpAddr>) {
-        let (key, now) = (block(peer), self.clock.now());
+    pub fn note(&self, key: &str) {
+        let now = self.clock.now();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= BUCKETS && !known.contains_key(&key) {
+        if known.len() >= BUCKETS && !known.contains_key(key) {
             known.retain(|_, (_, first)| !over(*first, now));
             if known.len() >= BUCKETS {
                 return;
             }
         }
-        let entry = known.entry(key).or_insert((0, now));
+        let entry = known.entry(key.to_string()).or_insert((0, now));
         *entry = if over(entry.1, now) { (1, now) } else { (entry.0.saturating_add(1), entry.1) };
     }
 
-    pub fn of(&self, peer: Option<IpAddr>) -> u32 {
+    pub fn forget(&self, key: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    pub fn of(&self, key: &str) -> u32 {
         let now = self.clock.now();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&block(peer)).filter(|(_, first)| !over(*first, now)).map_or(0, |(count, _)| *count)
+        known.get(key).filter(|(_, first)| !over(*first, now)).map_or(0, |(count, _)| *count)
     }
 }
 
@@ -91,7 +95,7 @@ fn over(first: Timestamp, now: Timestamp) -> bool {
 }
 
 /// An address as it is counted: an IPv6 host has a whole /64 to choose from.
-fn block(peer: Option<IpAddr>) -> String {
+pub fn block(peer: Option<IpAddr>) -> String {
     match peer.map(|ip| ip.to_canonical()) {
         None => "local".to_string(),
         Some(IpAddr::V4(ip)) => ip.to_string(),
@@ -108,15 +112,16 @@ mod tests {
     fn failures_are_remembered_for_a_while() {
         let clock = Clock::manual(Timestamp::parse("2026-02-03T04:05:06Z").expect("a time"));
         let failures = Failures::new(clock.clone());
-        let from = |text: &str| text.parse::<IpAddr>().ok();
-        (0..3).for_each(|_| failures.note(from("10.0.0.1")));
-        assert_eq!((failures.of(from("10.0.0.1")), failures.of(from("10.0.0.2")), failures.of(None)), (3, 0, 0));
+        (0..3).for_each(|_| failures.note("a"));
+        assert_eq!((failures.of("a"), failures.of("b")), (3, 0));
         clock.advance(Duration::from_secs(899));
-        assert_eq!(failures.of(from("10.0.0.1")), 3);
+        assert_eq!(failures.of("a"), 3);
         clock.advance(Duration::from_secs(1));
-        assert_eq!(failures.of(from("10.0.0.1")), 0);
-        failures.note(from("10.0.0.1"));
-        assert_eq!(failures.of(from("10.0.0.1")), 1);
+        assert_eq!(failures.of("a"), 0);
+        failures.note("a");
+        assert_eq!(failures.of("a"), 1);
+        failures.forget("a");
+        assert_eq!(failures.of("a"), 0);
     }
 
     #[test]

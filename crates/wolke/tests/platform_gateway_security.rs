@@ -21,7 +21,7 @@ const HOSTILE: [&str; 4] = [
 
 #[tokio::test]
 async fn platform_gateway_security() {
-    let (platform, mut admin) = platform(&[]).await;
+    let (platform, mut admin) = platform(&["--set", "apigateway.live_beat_seconds=1"]).await;
     texts(&mut admin).await;
     headers(&platform, &mut admin).await;
     tickets(&platform, &mut admin).await;
@@ -292,7 +292,30 @@ async fn ends(platform: &Platform, admin: &mut Browser) {
         let (status, body) = nina.send(method.clone(), path, Some(json!({"name": "x", "value": 1, "license": "x"}))).await;
         assert_eq!(status, 403, "{method} {path}: {body}");
     }
-    admin.post(&format!("/api/v1/users/{id}/disable"), json!({})).await;
+    // A page that follows changes ends with its user, however much there is to tell all the time.
+    let mut page = tokio::net::TcpStream::connect(("127.0.0.1", platform.port)).await.expect("it listens");
+    let request = format!(
+        "GET /api/v1/live?resources=zones HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: wolke_session={}\r\n\r\n",
+        nina.session()
+    );
+    page.write_all(request.as_bytes()).await.expect("written");
+    let mut head = vec![0; 12];
+    page.read_exact(&mut head).await.expect("an answer");
+    assert_eq!(head, b"HTTP/1.1 200");
+    let mut told = Vec::new();
+    let stirring = async {
+        for n in 0.. {
+            admin.send(Method::PUT, "/api/v1/zones/zone0", Some(json!({"description": n.to_string()}))).await;
+            if n == 5 {
+                admin.post(&format!("/api/v1/users/{id}/disable"), json!({})).await;
+            }
+        }
+    };
+    tokio::select! {
+        end = tokio::time::timeout(lab::PATIENCE, page.read_to_end(&mut told)) => _ = end.expect("it ends").expect("it was read"),
+        () = stirring => {}
+    }
+    assert!(String::from_utf8_lossy(&told).contains("\"resource\":\"zones\""), "there was something to tell");
     for path in ["/api/v1/auth/user", "/api/v1/servers", "/api/v1/auth/recovery", "/api/v1/live"] {
         assert_eq!(nina.send(Method::GET, path, None).await.0, 401, "{path}");
     }

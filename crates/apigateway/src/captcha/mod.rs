@@ -8,7 +8,7 @@
 
 mod draw;
 
-use crate::{Gateway, cookie, login, on, proxy};
+use crate::{Gateway, cookie, login, on, proxy, throttle};
 use base::{Error, Json, Result, err, hex_id};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Reply, Request, Response, Router, StatusCode};
@@ -54,7 +54,7 @@ pub fn routes(router: Router, gateway: &Arc<Gateway>) -> Router {
 pub fn wanted(gateway: &Gateway, request: &Request) -> bool {
     match gateway.options.captcha {
         When::Never => false,
-        When::AfterFailures => gateway.failures.of(request.peer) >= gateway.options.captcha_failures,
+        When::AfterFailures => gateway.failures.of(&throttle::block(request.peer)) >= gateway.options.captcha_failures,
         When::Always => true,
     }
 }

@@ -3,38 +3,29 @@
 
 pub mod feed;
 mod hub;
+mod place;
 mod sight;
 
 pub use hub::{Hub, follow};
+pub use place::Places;
 
 use crate::{Gateway, door::Visit, on, proxy};
-use base::{Ctx, err};
+use base::Ctx;
 use http::{Bytes, Reply, Request, Response, Router};
 use hub::{News, Position};
+use place::Place;
 use serde_json::json;
-use std::{
-    collections::VecDeque,
-    sync::{Arc, atomic::AtomicUsize, atomic::Ordering::Relaxed},
-    time::Duration,
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::Instant,
 };
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-/// A sign of life, for proxies and for pages; with it the session is looked at again.
-const BEAT: Duration = Duration::from_secs(20);
 /// Changes put into one piece.
 const PIECE: usize = 64;
 
 pub fn routes(router: Router, gateway: &Arc<Gateway>) -> Router {
     router.get("/api/{ver}/live", on(gateway, |g, r| async move { open(g, r).await }))
-}
-
-/// A place among the open streams, given back when dropped.
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
 }
 
 /// One page.
@@ -48,16 +39,15 @@ struct Page {
     news: Receiver<Arc<News>>,
     at: Position,
     first: VecDeque<Bytes>,
+    /// When the next sign of life is due, for proxies and for pages; with it the session is looked at again, however much there is to tell.
+    beat: Instant,
     _place: Place,
 }
 
 async fn open(gateway: Arc<Gateway>, request: Request) -> Reply {
     proxy::version(&request)?;
     let visit = gateway.enter(request).await?;
-    let place = Place(gateway.streams.clone());
-    if gateway.streams.fetch_add(1, Relaxed) >= gateway.options.live_streams {
-        return Err(err!(TooManyRequests, "{} pages follow changes already; this one asks again by itself", gateway.options.live_streams));
-    }
+    let place = gateway.streams.take(&visit.session.user_id, &gateway.options)?;
     let Visit { session, mut ctx, request, claims } = visit;
     // Policies speak of where the login came from, as in the services.
     ctx.peer = claims.ip.or(ctx.peer);
@@ -66,8 +56,9 @@ async fn open(gateway: Arc<Gateway>, request: Request) -> Reply {
     let since = request.header("last-event-id").or_else(|| request.query.text("last_event_id")).filter(|s| !s.is_empty());
     let since = since.map(|s| position(s).unwrap_or_default());
     let (news, at, missed) = gateway.hub.listen(since.as_ref());
+    let beat = Instant::now() + gateway.beat();
     let mut page =
-        Page { gateway, session: session.id, token: session.token, ctx, wanted, news, at, first: VecDeque::new(), _place: place };
+        Page { gateway, session: session.id, token: session.token, ctx, wanted, news, at, first: VecDeque::new(), beat, _place: place };
     // Proxies hold back the first bytes of an answer until there are some. An event, so that scripts learn the position too: a page that goes on to
     // other resources goes on from there.
     page.first.push_back(Bytes::from(format!("retry: 2000\nid: {}\nevent: position\ndata: {{}}\n\n", text(&page.at))));
@@ -88,6 +79,12 @@ async fn open(gateway: Arc<Gateway>, request: Request) -> Reply {
     Ok(Response::stream(kind, None, stream).with_header("x-accel-buffering", "no").with_header("cache-control", "no-cache, no-transform"))
 }
 
+impl Gateway {
+    fn beat(&self) -> Duration {
+        Duration::from_secs(self.options.live_beat_seconds.max(1))
+    }
+}
+
 impl Page {
     /// The next piece; `None` at the end of the stream.
     async fn next(&mut self) -> Option<Bytes> {
@@ -99,8 +96,10 @@ impl Page {
         let draining = self.gateway.draining.clone();
         loop {
             let news = tokio::select! {
+                biased;
                 () = draining.wait() => return None,
-                () = tokio::time::sleep(BEAT) => {
+                () = tokio::time::sleep_until(self.beat) => {
+                    self.beat = Instant::now() + self.gateway.beat();
                     let stands = self.gateway.verifier.verify(&self.token).is_ok();
                     let lives = self.gateway.sessions.lives(&self.session).await.unwrap_or(true);
                     return (stands && lives).then(|| Bytes::from_static(b": beat\n\n"));

@@ -5,6 +5,7 @@ use crate::{
     Gateway, captcha, cookie,
     door::failure,
     session::{Factor, Held, Opening, Session},
+    throttle,
 };
 use api_identity::{
     Auth, AuthContext, AuthRequest, Identity, Issued, PasswordMethod, PasswordUser, ScopeProject, ScopeWish, Secret, Subject, TokenMethod,
@@ -50,7 +51,7 @@ pub async fn login(gateway: &Gateway, mut request: Request) -> Reply {
         Ok(opening) => opening,
         Err(e) => {
             if e.class().http() < 500 {
-                gateway.failures.note(request.peer);
+                gateway.failures.note(&throttle::block(request.peer));
             }
             return refused(e, &request);
         }

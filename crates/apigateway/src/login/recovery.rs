@@ -16,6 +16,8 @@ const TABLE: &str = "recovery_answers";
 const FEWEST: usize = 1;
 const MOST: usize = 5;
 const LONGEST: usize = 200;
+/// Wrong answers about one user within a quarter of an hour.
+const GUESSES: u32 = 10;
 
 /// Answers are compared without regard to case and surrounding blanks: years lie between question and answer.
 fn plain(answer: &str) -> String {
@@ -97,11 +99,19 @@ pub async fn renew(gateway: &Gateway, mut request: Request) -> Reply {
     let session = gateway.session(&request).await?;
     second::resting(gateway, &session)?;
     let given = pairs(&mut request).await?;
+    // Of the user, not of the session: whoever has the password can begin as many as he likes. Counted before it is looked at, so that many at once
+    // are many.
+    let key = format!("recovery of {}", session.user_id);
+    if gateway.failures.of(&key) >= GUESSES {
+        return Err(err!(TooManyRequests, "too many wrong answers to the recovery questions; try again in a quarter of an hour"));
+    }
+    gateway.failures.note(&key);
     let stored = of(gateway, &session.user_id).await?;
     if stored.is_empty() || !right(&session, stored, given).await? {
         gateway.sessions.failed(&session).await?;
         return Err(err!(InputParameter, "the answers are not those that were set"));
     }
+    gateway.failures.forget(&key);
     let held =
         session.held.clone().ok_or_else(|| err!(InvalidCredential, "No token in header: {}; log in", "the password is needed again"))?;
     let path = format!("/users/{}/second_factor", http::path::encode(&session.user_id));

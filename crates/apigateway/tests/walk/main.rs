@@ -281,6 +281,22 @@ async fn clients_that_take_their_time() {
     }
 }
 
+/// Whoever has the password begins as many sessions as he likes: guesses at the answers are counted for the user they are about.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_at_recovery_answers_have_an_end() {
+    let bench = Bench::start(|_| {}).await;
+    let guess = async || {
+        let headers = bench.credentials(Kind::Half).await;
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        bench.ask("POST", "/api/v1/auth/credential", &headers, br#"[{"question": "q", "answer": "a"}]"#).await.status
+    };
+    let mut all = Vec::new();
+    for _ in 0..14 {
+        all.push(guess().await);
+    }
+    assert_eq!(all, [vec![400; 10], vec![429; 4]].concat());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_end_with_those_who_read_them() {
     let bench = Bench::start(|parts| parts.options.live_streams = 3).await;
