@@ -312,7 +312,7 @@ async fn ends(platform: &Platform, admin: &mut Browser) {
         }
     };
     tokio::select! {
-        end = tokio::time::timeout(lab::PATIENCE, page.read_to_end(&mut told)) => _ = end.expect("it ends").expect("it was read"),
+        end = tokio::time::timeout(lab::PATIENCE, page.read_to_end(&mut told)) => { end.expect("it ends").expect("it was read"); }
         () = stirring => {}
     }
     assert!(String::from_utf8_lossy(&told).contains("\"resource\":\"zones\""), "there was something to tell");
