@@ -35,17 +35,24 @@ async function open() {
 /** Logs in on the provider's pages when they ask, and waits until the address begins with `until`. */
 async function walk({ url, until, user }) {
   const here = await open();
-  const arrived = (address) => address.href.startsWith(until);
-  await here.goto(url);
-  // A page that goes on by itself has no questions.
-  const asked = () => here.locator('input[name=login]').count().catch(() => 0);
-  if (!arrived(new URL(here.url())) && await asked()) {
-    await here.fill('input[name=login]', user);
-    await here.fill('input[name=password]', 'anything');
-    await here.click('button[type=submit]');
+  const arrived = (address) => address.startsWith(until);
+  // What is there may go on by itself: the first address counts, whatever follows it.
+  let seen;
+  const arrival = new Promise((done) => { seen = (frame) => frame === here.mainFrame() && arrived(frame.url()) && done(frame.url()); });
+  here.on('framenavigated', seen);
+  try {
+    await here.goto(url);
+    // A page that goes on by itself has no questions.
+    const asked = () => here.locator('input[name=login]').count().catch(() => 0);
+    if (!arrived(here.url()) && await asked()) {
+      await here.fill('input[name=login]', user);
+      await here.fill('input[name=password]', 'anything');
+      await here.click('button[type=submit]');
+    }
+    return { url: await Promise.race([arrival, new Promise((_, no) => setTimeout(no, WAIT, new Error(`${here.url()} is not ${until}`)).unref())]) };
+  } finally {
+    here.off('framenavigated', seen);
   }
-  await here.waitForURL(arrived);
-  return { url: here.url() };
 }
 
 const commands = {
