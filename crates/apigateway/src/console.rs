@@ -1,5 +1,5 @@
 //! Screens and serial ports of servers in the browser: a one-time ticket, then a WebSocket of binary messages spliced with the connection that
-//! the compute service gives for the user's own token (decision 0010). What opens and closes is in the compute service's audit log.
+//! the compute service gives for the user's own token (decision 0010). What is opened is in the compute service's audit log.
 
 use crate::{Gateway, door::Visit, on, session::Session};
 use api_agent::{CONSOLE_PROTOCOL, ConsoleKind};
