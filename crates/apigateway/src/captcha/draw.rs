@@ -77,8 +77,8 @@ pub fn of(answer: &str) -> Result<Vec<u8>> {
     for (i, wanted) in answer.chars().enumerate() {
         let Some((_, strokes)) = STROKES.iter().find(|(c, _)| *c == wanted) else { continue };
         let (turn, lean) = (dice.between(-0.32, 0.32), dice.between(-0.25, 0.25));
-        let (wide, high) = (dice.between(2.3, 3.0), dice.between(2.5, 3.3));
-        let middle = (12.0 + step * (i as f32 + 0.5) + dice.between(-3.0, 3.0), HEIGHT as f32 / 2.0 + dice.between(-5.0, 5.0));
+        let (wide, high) = (dice.between(2.8, 3.4), dice.between(3.1, 3.7));
+        let middle = (12.0 + step * (i as f32 + 0.5) + dice.between(-2.0, 2.0), HEIGHT as f32 / 2.0 + dice.between(-4.0, 4.0));
         let thick = dice.between(1.1, 1.7);
         let place = |(x, y): Point| {
             let (x, y) = ((x - 4.0) * wide + lean * (y - 6.0) * high, (y - 6.0) * high);
@@ -89,9 +89,9 @@ pub fn of(answer: &str) -> Result<Vec<u8>> {
             points.windows(2).for_each(|ends| line(&mut canvas, ends[0], ends[1], thick, &bend));
         }
     }
-    for _ in 0..3 {
+    for _ in 0..2 {
         let (from, to) = (dice.between(8.0, HEIGHT as f32 - 8.0), dice.between(8.0, HEIGHT as f32 - 8.0));
-        let (high, long, thick) = (dice.between(3.0, 9.0), dice.between(50.0, 110.0), dice.between(0.8, 1.3));
+        let (high, long, thick) = (dice.between(3.0, 9.0), dice.between(50.0, 110.0), dice.between(0.4, 0.8));
         let at = |x: f32| (x, from + (to - from) * x / WIDTH as f32 + high * (x / long * TAU).sin());
         (0..WIDTH).step_by(4).for_each(|x| line(&mut canvas, at(x as f32), at(x as f32 + 4.0), thick, &bend));
     }
@@ -159,7 +159,7 @@ mod tests {
         for (c, strokes) in STROKES {
             assert!(strokes.split(' ').all(|s| s.len() % 2 == 0 && s.len() >= 4), "{c}");
             let dark = |text: &str| shades(&of(text).expect("a picture")).iter().filter(|s| **s < 128).count();
-            // Three lines and dots are there without any character.
+            // Lines and dots are there without any character.
             assert!(dark(&c.to_string().repeat(LENGTH)) > dark("") + 200, "{c}");
         }
     }
