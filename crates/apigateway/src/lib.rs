@@ -27,6 +27,7 @@ mod parameters;
 mod passwords;
 mod picture;
 mod proxy;
+mod resume;
 mod services;
 mod session;
 mod settings;
@@ -116,6 +117,7 @@ pub struct Gateway {
     pub(crate) sessions: Sessions,
     pub(crate) throttle: Throttle,
     pub(crate) failures: Failures,
+    pub(crate) uploads: resume::Uploads,
 }
 
 /// How often ended sessions are cleared away.
@@ -131,6 +133,7 @@ impl Gateway {
             throttle: Throttle::new(clock.clone(), options.login_failures_per_second, options.login_failures_at_once),
             failures: Failures::new(clock.clone()),
             services: Services::new(client, streaming, identity, &identity_url, (&url, &near), clock.clone()),
+            uploads: resume::Uploads::default(),
             draining,
             hub: live::Hub::default(),
             streams: Arc::default(),
@@ -158,6 +161,7 @@ impl Gateway {
             let gateway = gateway.clone();
             async move {
                 while stop.or(tokio::time::sleep(SWEEP)).await.is_some() {
+                    gateway.uploads.sweep(gateway.clock.now());
                     gateway.sessions.sweep().await?;
                 }
                 Ok(())
@@ -174,6 +178,7 @@ impl Gateway {
         let router = licence::routes(router, self);
         let router = upload::routes(router, self);
         let router = lists::routes(router, self);
+        let router = resume::routes(router, self);
         let router = live::routes(router, self);
         let router = console::routes(router, self);
         let router = backend::routes(router, self);

@@ -41,21 +41,56 @@ export async function each(plural: string, ids: string[], what: 'delete' | 'upda
   })
 }
 
-/** Sends an image's bytes with progress. The promise fails with [`ApiError`]; `abort` ends the transfer. */
-export function upload(fields: Record<string, string>, file: File, progress: (share: number) => void) {
-  const request = new XMLHttpRequest()
-  const done = new Promise<Row>((resolve, reject) => {
-    const form = new FormData()
-    for (const [key, value] of Object.entries(fields)) if (value) form.append(key, value)
-    form.append('image_size', String(file.size))
-    form.append('image', file, file.name)
-    request.upload.onprogress = (e) => e.lengthComputable && progress(e.loaded / e.total)
-    request.onload = () => (request.status < 300 ? resolve(JSON.parse(request.responseText || '{}')) : reject(errorOf(request.status, request.responseText)))
-    request.onerror = () => reject(new ApiError(0, 'Unreachable', '', ''))
-    request.onabort = () => reject(new ApiError(0, 'Aborted', '', ''))
-    request.open('POST', '/api/v1/imageutils/upload')
-    request.send(form)
-  })
-  return { done, abort: () => request.abort() }
+/** Bytes of a file sent in one request: what a broken line costs. */
+const PIECE = 8 << 20
+const BREAKS = 12
+const LONGEST_PAUSE = 4000
+
+/**
+ * Sends an image's bytes in pieces. A line that breaks is waited for and gone on from; `told` says so. The promise fails with [`ApiError`], and
+ * `abort` ends the transfer.
+ */
+export function upload(fields: Record<string, unknown>, file: File, progress: (share: number) => void, told: (broken: boolean) => void) {
+  let request: XMLHttpRequest | undefined
+  let stopped = false
+  let path = ''
+  const send = (at: number) =>
+    new Promise<Row & { offset?: number }>((resolve, reject) => {
+      const r = (request = new XMLHttpRequest())
+      r.upload.onprogress = (e) => progress((at + e.loaded) / file.size)
+      r.onload = () => (r.status < 300 ? resolve(JSON.parse(r.responseText || '{}')) : reject(errorOf(r.status, r.responseText)))
+      r.onerror = () => reject(new ApiError(0, 'Unreachable', '', ''))
+      r.onabort = () => reject(new ApiError(0, 'Aborted', '', ''))
+      r.open('PUT', `/api${path}?offset=${at}`)
+      r.setRequestHeader('content-type', 'application/octet-stream')
+      r.send(file.slice(at, at + PIECE))
+    })
+  async function all(): Promise<Row> {
+    const begun = await post<{ id: string }>('/v1/imageutils/uploads', { ...fields, size: file.size })
+    path = `/v1/imageutils/uploads/${begun.id}`
+    for (let at = 0, breaks = 0; ; ) {
+      try {
+        const answer = await send(at)
+        if (answer.id) return answer
+        at = answer.offset ?? at
+        breaks = 0
+      } catch (e) {
+        const lost = [0, 409, 502, 503, 504].includes((e as ApiError).status)
+        if (stopped || !lost || ++breaks > BREAKS) throw e
+        told(true)
+        await new Promise((on) => setTimeout(on, Math.min(250 * 2 ** breaks, LONGEST_PAUSE)))
+        // Where it goes on is for the platform to say: what was on the way may have come.
+        at = await get<{ offset: number }>(path).then((now) => (told(false), now.offset), (error: ApiError) => (error.status ? Promise.reject(error) : at))
+      }
+    }
+  }
+  return {
+    done: all(),
+    abort: () => {
+      stopped = true
+      request?.abort()
+      if (path) void del(path).catch(() => undefined)
+    },
+  }
 }
 export { call }

@@ -682,6 +682,7 @@ export default {
     nowhere: 'No host takes it; see the reasons on the right',
   },
   upload: {
+    broken: 'The line is broken; the transfer goes on by itself when it is back.',
     title: 'Upload image',
     from: 'Where from',
     file: 'File',

@@ -682,6 +682,7 @@ export default {
     nowhere: '没有宿主机能容纳，请查看预览中的原因',
   },
   upload: {
+    broken: '连接已中断；恢复后会自动继续上传。',
     title: '上传镜像',
     from: '来源',
     file: '文件',
