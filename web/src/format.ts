@@ -58,6 +58,8 @@ export function took(from?: string | null, to?: string | null, now = Date.now())
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`
 }
 
+/** `100,000`, as both languages write it; the browser's own formatter takes longer to come than the rest of a page. */
+export const grouped = (n: number): string => String(n).replace(/\B(?=(\d{3})+$)/g, ',')
 export const percent = (part: number, whole: number): number => (whole > 0 ? Math.min(100, Math.round((part / whole) * 100)) : 0)
 
 export const toNumber = (address: string): number => address.split('.').reduce((n, part) => n * 256 + Number(part), 0)

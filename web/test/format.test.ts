@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { errorOf, queryString } from '@/api/http'
-import { ago, bytes, changes, mib, parseMib, percent, toAddress, toNumber, took } from '@/format'
+import { ago, bytes, changes, grouped, mib, parseMib, percent, toAddress, toNumber, took } from '@/format'
 
 describe('format', () => {
   it('writes sizes as people read them', () => {
@@ -29,6 +29,7 @@ describe('format', () => {
   it('counts addresses', () => {
     expect(toAddress(toNumber('192.168.222.254') + 2)).toBe('192.168.223.0')
     expect(percent(1, 0)).toBe(0)
+    expect([0, 999, 1000, 1234567].map(grouped)).toEqual(['0', '999', '1,000', '1,234,567'])
   })
   it('reads what an event changed', () => {
     expect(changes('{"name":{"old":"a","new":"b"}}')).toEqual([{ field: 'name', old: 'a', new: 'b' }])

@@ -18,4 +18,8 @@ export function questions() {
     quota: wide ? null : of('quotas', { limit: 1 }),
   }
 }
-export const askAhead = (lang: string) => Object.values(questions()).forEach((path) => path && ahead(path, lang))
+/** What takes most of the page is asked at once, the rest when that has been painted: a request costs a slow processor more than its answer. */
+export function askAhead(lang: string) {
+  const { tasks, events } = questions()
+  for (const path of [tasks, events]) if (path) ahead(path, lang)
+}
