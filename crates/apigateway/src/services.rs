@@ -1,7 +1,7 @@
 //! The services behind the gateway: where they are, and how they are asked: with a user's own token, or with the gateway's for what no user asks.
 
 use api_identity::{CatalogService, IdentityClient};
-use base::{Clock, Ctx, Error, Json, Result, Timestamp, err};
+use base::{Bearer, Clock, Ctx, Error, Json, Result, Timestamp, err};
 use http::{Call, Client, Method};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -62,6 +62,13 @@ impl Services {
     pub async fn own_of(&self, kind: &str, path: &str) -> Result<Json> {
         let session = self.identity.session().await?;
         self.call(Method::GET, &format!("{}{path}", self.endpoint(kind, "").await?)).token(&session.token).send().await?.json().await
+    }
+
+    /// Posted with the gateway's own rights, in the language of whoever asks.
+    pub async fn own_post(&self, ctx: &Ctx, url: &str, body: &Json) -> Result<Json> {
+        let session = self.identity.session().await?;
+        let ctx = Ctx { bearer: Bearer::default(), ..ctx.clone() };
+        self.call(Method::POST, url).ctx(&ctx).token(&session.token).json(body).send().await?.json().await
     }
 
     /// Services and their addresses.

@@ -652,6 +652,7 @@ export default {
     events: 'Recent changes',
   },
   wizard: {
+    hosts: '{n} hosts',
     what: 'What',
     size: 'Size',
     where: 'Where',

@@ -652,6 +652,7 @@ export default {
     events: '最近变更',
   },
   wizard: {
+    hosts: '{n} 台宿主机',
     what: '名称与镜像',
     size: '规格',
     where: '网络与登录',

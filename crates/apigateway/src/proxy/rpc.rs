@@ -2,7 +2,7 @@
 
 use super::{envelope, version};
 use crate::{Gateway, catalog::TABLE, door::Visit};
-use base::{Class, Json, Result, err};
+use base::{Class, Json, Result, Scope, err};
 use http::{Method, Reply, Request, Response};
 use serde_json::json;
 
@@ -89,7 +89,48 @@ async fn access(gateway: &Gateway, visit: &Visit, word: &str, body: Json) -> Res
 /// Where servers would go, and why not elsewhere.
 async fn schedule(gateway: &Gateway, visit: &Visit, word: &str, body: Json) -> Result<Json> {
     let endpoint = gateway.services.endpoint("scheduler", "").await?;
-    gateway.services.call(Method::POST, &format!("{endpoint}/scheduler/{word}")).ctx(&visit.ctx).json(&body).send().await?.json().await
+    let url = format!("{endpoint}/scheduler/{word}");
+    let call = gateway.services.call(Method::POST, &url).ctx(&visit.ctx).json(&body);
+    match call.send().await {
+        Ok(answer) => answer.json().await,
+        Err(e) if word == "forecast" && matches!(e.class(), Class::Forbidden | Class::NotSufficientPrivilege) => {
+            outlook(gateway, visit, &url, body).await
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// A forecast for somebody who may make servers and may not look at hosts: whether there is room and why not, without saying on which.
+async fn outlook(gateway: &Gateway, visit: &Visit, url: &str, mut body: Json) -> Result<Json> {
+    let ask_for = resource::Ask { service: "compute", resource: "servers", action: "create", extra: &[] };
+    resource::demand(gateway.gate.as_ref(), &visit.ctx, &ask_for, Scope::Project)?;
+    let Some(wish) = body.as_object_mut() else { return Err(err!(InputParameter, "the body must be an object")) };
+    let caller = &visit.ctx.caller;
+    wish.retain(|key, _| !key.starts_with("prefer_"));
+    wish.insert("project_id".into(), caller.project_id.as_str().into());
+    wish.insert("domain_id".into(), caller.project_domain_id.as_str().into());
+    // Of networks and storages only those that he sees himself.
+    for (list, key, plural) in [("nets", "network", "networks"), ("disks", "storage_id", "storages")] {
+        for item in wish.get(list).and_then(Json::as_array).into_iter().flatten() {
+            if let Some(which) = item[key].as_str().filter(|w| !w.is_empty()) {
+                ask(gateway, visit, "compute_v2", &format!("/{plural}/{}", http::path::encode(which))).await?;
+            }
+        }
+    }
+    let told = gateway.services.own_post(&visit.ctx, url, &body).await?;
+    let refused: Vec<Json> = told["filtered_candidates"].as_array().into_iter().flatten().map(|c| c["reasons"].clone()).collect();
+    let mut reasons: Vec<&str> = refused.iter().flat_map(|r| r.as_array().into_iter().flatten()).filter_map(Json::as_str).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    let reasons = match (&told["can_create"], refused.is_empty()) {
+        (Json::Bool(true), _) => json!([]),
+        // None was looked at: there are no hosts at all.
+        (_, true) => told["not_allow_reasons"].clone(),
+        _ => json!(reasons),
+    };
+    let filtered: Vec<Json> = refused.iter().map(|r| json!({"id": "", "name": "", "filter_name": "placement", "reasons": r})).collect();
+    Ok(json!({"candidates": [], "can_create": told["can_create"], "req_count": told["req_count"], "allow_count": told["allow_count"],
+        "filtered_candidates": filtered, "not_allow_reasons": reasons}))
 }
 
 /// `{username, password, keypair, updated}`; the password is sealed for the key pair's owner when there is one.
