@@ -113,6 +113,8 @@ export default {
     missing_about: 'It may have been deleted, or it lies in another project: change the view above.',
   },
   palette: {
+    nothing: 'Nothing found; pages are',
+    waiting: 'Looking …; pages are',
     verb: '{action} one of: {many}',
     hint: 'Type a name, an action or a page',
     found: 'Resources',

@@ -113,6 +113,8 @@ export default {
     missing_about: '它可能已被删除，或位于其他项目：请在上方切换视图。',
   },
   palette: {
+    nothing: '没有找到；可前往',
+    waiting: '正在查找…；可前往',
     verb: '{action}：在{many}中选择',
     hint: '输入名称、操作或页面',
     found: '资源',
