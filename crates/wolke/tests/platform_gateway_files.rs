@@ -202,3 +202,30 @@ async fn platform_gateway_exports() {
     let text = String::from_utf8_lossy(&bytes).into_owned();
     assert!(status == 403 || !text.contains("tried"), "{status}: only what one may see");
 }
+
+/// An image over a line that breaks: it goes on where it was, for its user only.
+#[tokio::test]
+async fn platform_gateway_image_in_pieces() {
+    let (platform, mut admin) = platform(&[]).await;
+    user(&mut admin, "bob", "project_owner").await;
+    let mut bob = Browser::new(&platform.url());
+    assert_eq!(bob.login("bob", PASSWORD).await.0, 200);
+    let content: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+    let begun = bob.post("/api/v1/imageutils/uploads", json!({"name": "pieces", "disk_format": "raw", "size": content.len()})).await;
+    let path = format!("/api/v1/imageutils/uploads/{}", begun["id"].as_str().expect("an id"));
+    let half = content.len() / 2;
+    let bring = async |who: &mut Browser, at: usize, bytes: &[u8]| {
+        let call = who.call(Method::PUT, &format!("{path}?offset={at}")).bytes(bytes.to_vec());
+        let (status, answer) = who.take(call).await;
+        (status, serde_json::from_slice::<Json>(&answer).expect("JSON"))
+    };
+    assert_eq!(bring(&mut bob, 0, &content[..half]).await, (200, json!({"offset": half})));
+    assert_eq!(bring(&mut bob, 0, &content[..half]).await.0, 409, "what has come does not come twice");
+    assert_eq!(bring(&mut admin, half, &content[half..]).await.0, 404, "somebody else's is not there");
+    assert_eq!(bob.get(&path).await, json!({"offset": half, "size": content.len()}));
+    assert_eq!(bring(&mut bob, half, &[&content[half..], b"more"].concat()).await.0, 400, "more than was announced");
+    let (status, image) = bring(&mut bob, half, &content[half..]).await;
+    assert!(status == 200 && image["name"] == "pieces", "{status} {image}");
+    assert_eq!(bob.send(Method::GET, &path, None).await.0, 404, "it is over");
+    assert_eq!(image["size"].as_u64(), Some(content.len() as u64), "{image}");
+}
