@@ -567,7 +567,11 @@ async fn platform_gateway_licence() {
     assert_eq!(admin.get("/api/v1/licenses").await["used"]["servers"], 0, "nothing of it was made");
     // Exactly as many as it says, then none: through the gateway, through its passage to the services, and at the service itself.
     let one = |name: &str| json!({"name": name, "vcpu_count": 1, "vmem_size": 64, "disks": [{"size": 64}]});
-    let first = admin.post("/api/v1/servers", one("first")).await["id"].as_str().expect("an id").to_string();
+    let mut wanted = one("first");
+    wanted["password"] = json!("Guest@Secret12");
+    let first = admin.post("/api/v1/servers", wanted).await["id"].as_str().expect("an id").to_string();
+    let login = admin.get(&format!("/api/v1/rpc/servers/{first}/login-info")).await;
+    assert!(login["username"] == "root" && login["password"] == "Guest@Secret12", "{login}");
     assert_eq!(admin.send(Method::POST, "/api/v1/servers", Some(one("second"))).await.0, 402);
     let token = admin.token("sysadmin").await;
     for path in ["/api/s/compute_v2/servers", "/compute/servers"] {

@@ -18,7 +18,7 @@ pub async fn call(gateway: &Gateway, request: Request) -> Reply {
         (false, ["usages", "general-usage"]) => usages(g, v).await,
         (true, ["access", word @ ("can" | "who-can")]) => access(g, v, word, body).await,
         (true, ["schedulers", word @ ("forecast" | "test" | "history-show" | "history-list")]) => schedule(g, v, word, body).await,
-        (false, ["servers" | "hosts", id, "login-info"]) => login_info(g, v, path[0], id).await,
+        (false, ["servers", id, "login-info"]) => login_info(g, v, id).await,
         (true, ["users", "join-groups"]) => join_groups(g, v, &body).await,
         (true, ["users", "create-user"]) => {
             send(g, v, Method::POST, "identity", "/users", json!({ "user": body })).await.map(|a| a["user"].clone())
@@ -133,22 +133,10 @@ async fn outlook(gateway: &Gateway, visit: &Visit, url: &str, mut body: Json) ->
         "filtered_candidates": filtered, "not_allow_reasons": reasons}))
 }
 
-/// `{username, password, keypair, updated}`; the password is sealed for the key pair's owner when there is one.
-async fn login_info(gateway: &Gateway, visit: &Visit, plural: &str, id: &str) -> Result<Json> {
-    let (name, id) = (plural.trim_end_matches('s'), http::path::encode(id));
-    let metadata = ask(gateway, visit, "compute_v2", &format!("/{plural}/{id}/metadata")).await?;
-    let metadata = metadata.get(name).or_else(|| metadata.get("metadata")).cloned().unwrap_or(metadata);
-    if metadata["login_account"].as_str().unwrap_or_default().is_empty() {
-        return Err(err!(NotFound, "no login of {} {} is known", name, visit.request.tail().get(1).map_or("", String::as_str)));
-    }
-    let row = ask(gateway, visit, "compute_v2", &format!("/{plural}/{id}?details=true")).await?;
-    Ok(json!({
-        "username": metadata["login_account"],
-        "password": metadata["login_password"].as_str().unwrap_or_default(),
-        "login_key": metadata["login_key"].as_str().unwrap_or_default(),
-        "keypair": row[name]["keypair"].as_str().unwrap_or_default(),
-        "updated": metadata["login_key_timestamp"].as_str().unwrap_or_default(),
-    }))
+/// `{username, password, keypair, updated}`, as the service tells whoever may know.
+async fn login_info(gateway: &Gateway, visit: &Visit, id: &str) -> Result<Json> {
+    let path = format!("/servers/{}/login-info", http::path::encode(id));
+    send(gateway, visit, Method::POST, "compute_v2", &path, json!({})).await.map(|mut a| a["server"].take())
 }
 
 fn words(body: &Json, key: &str) -> Vec<String> {
