@@ -3,7 +3,7 @@
 use crate::{HostView, NetView, Snapshot, StorageView};
 use base::{Error, Said, SaidPart, err, said};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::{collections::HashMap, mem::discriminant};
 
 /// A disk to be put somewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ impl Refusal {
         }
     }
 
-    /// So many hosts were refused for this; also what reasons are counted by.
+    /// So many hosts were refused for this.
     fn counted(&self, n: usize) -> Said {
         match self {
             Refusal::Disabled => said!("{} disabled", n),
@@ -150,11 +150,16 @@ impl Outcome {
         if self.refusals.is_empty() {
             return said!("there are no hosts; add one with wolke host");
         }
-        let mut by_reason: BTreeMap<String, (&Refusal, usize)> = BTreeMap::new();
+        // Thousands of refusals of a dozen kinds: words are made for the kinds alone.
+        let mut kinds: Vec<(&Refusal, usize)> = Vec::new();
         for (_, refusal) in &self.refusals {
-            by_reason.entry(refusal.counted(0).to_string()).or_insert((refusal, 0)).1 += 1;
+            match kinds.iter_mut().find(|(known, _)| discriminant(*known) == discriminant(refusal)) {
+                Some((_, n)) => *n += 1,
+                None => kinds.push((refusal, 1)),
+            }
         }
-        let summary = SaidPart::many(", ", by_reason.values().map(|(refusal, n)| refusal.counted(*n)));
+        kinds.sort_by_cached_key(|(refusal, _)| refusal.counted(0).to_string());
+        let summary = SaidPart::many(", ", kinds.into_iter().map(|(refusal, n)| refusal.counted(n)));
         let mut named: Vec<Said> =
             self.refusals.iter().take(NAMED).map(|(host, refusal)| said!("{}: {}", host, refusal.said(request))).collect();
         if self.refusals.len() > NAMED {
@@ -162,9 +167,7 @@ impl Outcome {
         }
         said!("{} hosts, {} ({})", self.refusals.len(), summary, SaidPart::many("; ", named))
     }
-}
 
-impl Outcome {
     /// The refusal of a request that nothing can take.
     pub fn refused(&self, request: &Request) -> Error {
         let why = self.explain(request);
