@@ -1,7 +1,7 @@
 //! Letting rows go: into the recycle bin first, for good after that (spec 01 §6.2).
 
 use crate::{Answer, Deleted, Removal, create, engine::Op, event, show, update};
-use base::{Result, Row, Scope, err};
+use base::{Class, Result, Row, Scope, err};
 use store::{ChangeOp, Tx, work};
 
 pub(crate) async fn delete(op: &Op<'_>, which: &str) -> Result<Answer> {
@@ -9,18 +9,24 @@ pub(crate) async fn delete(op: &Op<'_>, which: &str) -> Result<Answer> {
     if !kind.deletable {
         return Err(err!(UnsupportedOperation, "{} are not deleted by request", kind.facts.plural));
     }
-    let row = show::find(op, which).await?;
-    op.engine.demand(op.ctx, kind, &row, "delete", &[]).await?;
-    update::thawed(&row)?;
-    let how = removal(op, &row)?;
-    if how != Removal::Purge
-        && let Some(refusal) = kind.hooks.deletable(op, std::slice::from_ref(&row)).await?.pop().flatten()
-    {
-        return Err(refusal);
+    for attempt in 1.. {
+        let row = show::find(op, which).await?;
+        op.engine.demand(op.ctx, kind, &row, "delete", &[]).await?;
+        update::thawed(&row)?;
+        let how = removal(op, &row)?;
+        if how != Removal::Purge
+            && let Some(refusal) = kind.hooks.deletable(op, std::slice::from_ref(&row)).await?.pop().flatten()
+        {
+            return Err(refusal);
+        }
+        let row = &row;
+        match op.engine.db.tx(|tx| work(remove(op, tx, row, how))).await {
+            // A host reported something meanwhile: look again whether it may go as it is now.
+            Err(e) if e.class() == Class::ResourceBusy && attempt < update::TRIES => continue,
+            gone => return show::answer(op, gone?).await,
+        }
     }
-    let row = &row;
-    let gone = op.engine.db.tx(|tx| work(remove(op, tx, row, how))).await?;
-    show::answer(op, gone).await
+    unreachable!("the loop returns by its last attempt")
 }
 
 impl crate::Engine {

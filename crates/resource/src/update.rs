@@ -4,7 +4,7 @@ use crate::{Answer, body, create, engine::Op, event, names, show, tags};
 use base::{Class, Flags, Json, Result, Row, err};
 use store::{ChangeOp, work};
 
-const TRIES: usize = 5;
+pub(crate) const TRIES: usize = 5;
 
 pub(crate) async fn update(op: &Op<'_>, which: &str, body: Option<Json>) -> Result<Answer> {
     let map = body::unwrap_loose(op.kind.facts, body)?;
