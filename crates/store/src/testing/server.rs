@@ -160,7 +160,7 @@ fn start(root: &Path) -> Server {
         "full_page_writes=off",
         "deadlock_timeout=200ms",
         "max_connections=500",
-        "shared_buffers=512MB",
+        "shared_buffers=64MB",
         "max_wal_size=256MB",
     ]
     .map(|s| ["-c".to_string(), s.to_string()]);
