@@ -1,20 +1,12 @@
 //! The web console in a browser before very many servers. What is measured and how stands in `web/e2e/speed.mjs`.
 
-use crate::{
-    Plan, fill,
-    platform::{Database, Platform},
-    table::Table,
-};
+use crate::{Plan, fill, table::Table};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
 use std::{path::Path, process::Command};
 
 pub async fn measure(plan: &Plan, table: &mut Table) -> Result<()> {
-    let mut platform = Platform::new(plan, Database::Sqlite).await?;
-    platform.start().await?;
-    platform.stop().await?;
-    fill::fill(&platform, plan).await?;
-    platform.start().await?;
+    let mut platform = fill::filled(plan).await?;
     table.section(&format!("console, {} servers on {} hosts", plan.servers, plan.hosts));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/e2e/speed.mjs");
     let mut command = Command::new("node");

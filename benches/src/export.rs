@@ -3,7 +3,6 @@
 use crate::{
     Plan, fill,
     live::{login, raw},
-    platform::{Database, Platform},
     table::Table,
 };
 use anyhow::{Result, ensure};
@@ -20,11 +19,7 @@ const SLOW: usize = 10;
 const PAUSE: Duration = Duration::from_secs(15);
 
 pub async fn measure(plan: &Plan, table: &mut Table) -> Result<()> {
-    let mut platform = Platform::new(plan, Database::Sqlite).await?;
-    platform.start().await?;
-    platform.stop().await?;
-    fill::fill(&platform, plan).await?;
-    platform.start().await?;
+    let mut platform = fill::filled(plan).await?;
     table.section(&format!("{} servers as a file, ten columns", plan.servers));
     let cookie = login(&platform).await?;
     let ask = |form: &str, columns: &str| {

@@ -2,7 +2,10 @@
 //!
 //! Written through the store while the platform is stopped. The hosts are full, so that what the platform places afterwards goes elsewhere.
 
-use crate::{Plan, platform::Platform};
+use crate::{
+    Plan,
+    platform::{Database, Platform},
+};
 use anyhow::{Context, Result};
 use api_compute::{Disk, GuestDisk, GuestNetwork, Host, HostStorage, NetInterface, Network, Server, Storage, Wire};
 use base::{Resource, Timestamp, meta, new_id};
@@ -29,6 +32,17 @@ struct Ground {
     networks: Vec<String>,
     hosts: Vec<(String, String)>,
     began: Timestamp,
+}
+
+/// A platform on SQLite that runs and is full.
+pub async fn filled(plan: &Plan) -> Result<Platform> {
+    let mut platform = Platform::new(plan, Database::Sqlite).await?;
+    // The first start makes the tables.
+    platform.start().await?;
+    platform.stop().await?;
+    fill(&platform, plan).await?;
+    platform.start().await?;
+    Ok(platform)
 }
 
 pub async fn fill(platform: &Platform, plan: &Plan) -> Result<Filled> {

@@ -69,6 +69,16 @@ impl Uploads {
         found.ok_or_else(|| err!(NotFound, "this transfer is over; begin it again"))
     }
 
+    /// Takes a transfer in; of many that one user begins at once, as many as he may have.
+    fn put(&self, id: &str, upload: Upload) -> Result<()> {
+        let mut all = self.all();
+        if all.values().filter(|u| u.user == upload.user).count() >= MOST {
+            return Err(err!(OutOfLimit, "{} transfers are open already; finish one or give it up", MOST));
+        }
+        all.insert(id.to_string(), Arc::new(upload));
+        Ok(())
+    }
+
     fn take(&self, id: &str) {
         self.all().remove(id);
     }
@@ -99,9 +109,6 @@ async fn begin(gateway: &Gateway, request: Request) -> Reply {
     let size = size.ok_or_else(|| err!(MissingParameter, "{} is missing", "size"))?;
     let now = gateway.clock.now();
     gateway.uploads.sweep(now);
-    if gateway.uploads.all().values().filter(|u| u.user == visit.session.user_id).count() >= MOST {
-        return Err(err!(OutOfLimit, "{} transfers are open already; finish one or give it up", MOST));
-    }
     let url = format!("{}/images", gateway.services.endpoint("image", "").await?);
     let mut call = gateway.services.streaming.call(Method::POST, &url).ctx(&visit.ctx).header("content-type", "application/octet-stream");
     for (name, value) in api_image::headers::write(&fields) {
@@ -116,7 +123,7 @@ async fn begin(gateway: &Gateway, request: Request) -> Reply {
     let way = Way { offset: 0, put: Some(put), answer: Some(answer) };
     let upload = Upload { user: visit.session.user_id.clone(), size, used: AtomicI64::new(now.micros()), way: sync::Mutex::new(way) };
     let id = hex_id();
-    gateway.uploads.all().insert(id.clone(), Arc::new(upload));
+    gateway.uploads.put(&id, upload)?;
     Ok(Response::json(&json!({"id": id, "offset": 0, "size": size})))
 }
 

@@ -26,6 +26,7 @@ pub mod error_body;
 pub mod i18n;
 mod io;
 mod layers;
+pub mod markup;
 pub mod path;
 mod pretence;
 pub mod query;

@@ -21,7 +21,6 @@ mod grants;
 mod keys;
 mod kinds;
 mod login;
-mod markup;
 mod owners;
 mod passwords;
 mod provider;

@@ -3,7 +3,7 @@
 
 use base::{Error, Json, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, markup::escaped};
 use sha2::{Digest, Sha256};
 
 const SCRIPT: &str = "document.forms[0].submit()";
@@ -44,10 +44,6 @@ impl Form {
         let script = STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
         format!("default-src 'none'; script-src 'sha256-{script}'; form-action {to}; frame-ancestors 'none'; base-uri 'none'")
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Who gets in by the directory's word, and who does not.
 
 use super::{corp, ldap, login, shown, sync, user, with};
-use crate::kit::{ADMIN_PASSWORD, cloud};
+use crate::kit::{ADMIN_PASSWORD, Cloud, cloud};
 use crate::slapd::{SUFFIX, Slapd, person};
 use crate::ways::{Way, alike};
 use base::Json;
@@ -122,10 +122,8 @@ pub async fn the_directory_is_down() {
     assert_eq!((&row["status"], &row["error_count"], &row["last_error"]), (&json!("connected"), &json!(0), &Json::Null));
 }
 
-/// Whom a directory has is told neither by the answer nor by the work nor by the time.
-pub async fn nobody_learns_whom_it_has() {
-    let mut server = Slapd::start(&(person("ann", "") + &person("bob", "")));
-    // Hashes as in use, and nobody is slowed down or locked for guessing.
+/// With hashes as in use, where nobody is slowed down or locked for guessing.
+async fn guessed_at() -> Cloud {
     let strong = keystone::Config::default();
     let config = keystone::Config {
         password_hash_memory_kib: strong.password_hash_memory_kib,
@@ -135,7 +133,13 @@ pub async fn nobody_learns_whom_it_has() {
         login_attempts_of_address: 0,
         ..crate::kit::config()
     };
-    let cloud = crate::kit::cloud_with(config, base::Clock::real()).await;
+    crate::kit::cloud_with(config, base::Clock::real()).await
+}
+
+/// Whom a directory has is told neither by the answer nor by the work nor by the time.
+pub async fn nobody_learns_whom_it_has() {
+    let mut server = Slapd::start(&(person("ann", "") + &person("bob", "")));
+    let cloud = guessed_at().await;
     let admin = cloud.admin().await;
     let id = corp(&cloud, &admin, ldap(&server)).await;
     sync(&cloud, &admin, &id).await;
@@ -178,16 +182,7 @@ pub async fn nobody_learns_whom_it_has() {
 /// Several directories and no domain: all are asked about everybody, so that neither answer nor time tells who is where, also while one is away.
 pub async fn without_a_domain() {
     let mut servers = [Slapd::start(&person("ann", "")), Slapd::start(&person("bob", ""))];
-    let strong = keystone::Config::default();
-    let config = keystone::Config {
-        password_hash_memory_kib: strong.password_hash_memory_kib,
-        password_hash_passes: strong.password_hash_passes,
-        login_failures_per_second: 0.0,
-        login_attempts: 0,
-        login_attempts_of_address: 0,
-        ..crate::kit::config()
-    };
-    let cloud = crate::kit::cloud_with(config, base::Clock::real()).await;
+    let cloud = guessed_at().await;
     let admin = cloud.admin().await;
     let mut ids = Vec::new();
     for (name, server) in ["corp", "labs"].into_iter().zip(&servers) {

@@ -1,9 +1,8 @@
 //! What is written in SAML's words: requests, our metadata, and the encodings of the bindings (SAML 2.0 bindings, sections 3.4 and 3.5). Pure.
 
-use crate::markup::escaped;
 use base::Timestamp;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::path::encode;
+use http::{markup::escaped, path::encode};
 
 const POST: &str = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST";
 const UNSPECIFIED: &str = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified";

@@ -1,8 +1,8 @@
 //! The pages of the login door: text in, HTML out. Pure. English and Chinese; no script, one style sheet that the policy names by its hash.
 
-use crate::markup::escaped;
 use base::Lang;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http::markup::escaped;
 use http::{HeaderValue, Response};
 use ring::digest::{SHA256, digest};
 

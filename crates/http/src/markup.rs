@@ -1,4 +1,4 @@
-//! Text in HTML and XML: the pages of the login door, and what is written in SAML's words. Pure.
+//! Text in HTML and XML: pages that services answer themselves, and what identity writes in SAML's words. Pure.
 
 /// Text for inside elements and quoted attributes. Control characters that XML 1.0 (section 2.2) has no place for are left out.
 pub fn escaped(text: &str) -> String {
