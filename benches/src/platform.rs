@@ -60,10 +60,13 @@ impl Platform {
         }
     }
 
-    /// Lets PostgreSQL look at what it holds, as it does by itself some minutes after so much was put in.
+    /// Lets PostgreSQL look at what it holds and write it down, as it does by itself some minutes after so much was put in.
     pub fn analyse(&self) -> Result<()> {
         if self.postgres.is_some() {
-            let done = Command::new("psql").args([&self.compute_url(), "-q", "-c", "VACUUM ANALYZE"]).status().context("psql")?;
+            let done = Command::new("psql")
+                .args([&self.compute_url(), "-q", "-c", "VACUUM ANALYZE", "-c", "CHECKPOINT"])
+                .status()
+                .context("psql")?;
             anyhow::ensure!(done.success(), "psql ended with {done}");
         }
         Ok(())

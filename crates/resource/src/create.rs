@@ -39,7 +39,7 @@ pub(crate) async fn create(op: &Op<'_>, body: Option<Json>, within: &[(&'static 
     let mut out = format!("{{\"{}\":[", kind.facts.plural).into_bytes();
     for (i, row) in rows.into_iter().enumerate() {
         out.extend_from_slice(if i > 0 { b",{\"status\":200,\"body\":" } else { b"{\"status\":200,\"body\":" });
-        show::write(op, row, Vec::new(), &mut out).await?;
+        show::write(op, row, &mut out).await?;
         out.push(b'}');
     }
     out.extend_from_slice(b"]}");

@@ -1,6 +1,6 @@
 //! The engine of one service: its kinds, its database, and who decides.
 
-use crate::{Allowance, Answer, Bound, Gate, Kind, Owners, Params, event, list, view::Answers};
+use crate::{Allowance, Answer, Bound, Gate, Kind, Owners, Params, crowd::Crowd, event, list, view::Answers};
 use base::{Clock, Ctx, Facts, Level, Result, Row, err};
 use std::{collections::HashMap, sync::Arc};
 use store::{Cond, Db, Read, Select};
@@ -35,6 +35,8 @@ pub struct Engine {
     kinds: Vec<Kind>,
     by_plural: HashMap<&'static str, usize>,
     by_name: HashMap<&'static str, usize>,
+    /// Shows on their way.
+    pub(crate) crowd: Arc<Crowd<Vec<u8>>>,
 }
 
 /// One operation on its way through the engine.
@@ -76,7 +78,9 @@ impl Engine {
             map
         };
         let (by_plural, by_name) = (by(|k| k.facts.plural), by(|k| k.facts.name));
-        Engine { service, db, clock, options, gate, owners, kinds, by_plural, by_name }
+        // Fewer than there are processors need no company.
+        let crowd = Crowd::new(std::thread::available_parallelism().map_or(1, usize::from));
+        Engine { service, db, clock, options, gate, owners, kinds, by_plural, by_name, crowd }
     }
 
     pub fn kinds(&self) -> &[Kind] {
@@ -124,14 +128,15 @@ impl Engine {
         Err(err!(ResourceNotFound, "{} {} not found", facts.name, which))
     }
 
-    /// The row of that id among those of `cond`, and the answers to what else is asked of the same moment.
-    pub(crate) async fn with(&self, kind: &Kind, id: &str, cond: Cond, asks: Vec<Select>) -> Result<Option<(Row, Answers)>> {
+    /// The rows of these ids among those of `cond`, and the answers to what else is asked of the same moment.
+    pub(crate) async fn with(&self, kind: &Kind, ids: &[&str], cond: Cond, asks: Vec<Select>) -> Result<(Vec<Row>, Answers)> {
         let facts = kind.facts;
-        let mut all = vec![Select::whole(facts).filter(Cond::eq("id", id).and(alive(facts)).and(cond))];
+        let mut all = vec![Select::whole(facts).filter(Cond::is_in("id", ids.iter().copied()).and(alive(facts)).and(cond))];
         all.extend(asks);
         let mut db = &self.db;
         let mut answers = db.together(&all).await?;
-        Ok(answers.remove(0).pop().map(|values| (Row { facts, values }, answers)))
+        let rows = answers.remove(0).into_iter().map(|values| Row { facts, values }).collect();
+        Ok((rows, answers))
     }
 
     /// A row another resource's body or parameter refers to: by id or name, visible to the caller.

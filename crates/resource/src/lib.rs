@@ -15,6 +15,7 @@ mod allowance;
 mod body;
 mod counts;
 mod create;
+mod crowd;
 mod delete;
 mod dispatch;
 mod engine;

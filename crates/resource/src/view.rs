@@ -238,15 +238,34 @@ impl Plan {
 
 /// Writes all rows of a page as JSON objects, with commas between. `only` keeps the named keys.
 pub(crate) fn write_rows(out: &mut Vec<u8>, page: &Page, only: Option<&[String]>) {
+    planned(page, only, |i, plan| {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_row(out, page, i, plan);
+    });
+}
+
+/// The rows of a page as JSON objects, each by itself between `head` and `end`.
+pub(crate) fn apart(page: &Page, only: Option<&[String]>, head: &[u8], end: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = Vec::with_capacity(page.rows.len());
+    planned(page, only, |i, plan| {
+        let mut out = Vec::with_capacity(4096);
+        out.extend_from_slice(head);
+        write_row(&mut out, page, i, plan);
+        out.extend_from_slice(end);
+        all.push(out);
+    });
+    all
+}
+
+fn planned(page: &Page, only: Option<&[String]>, mut each: impl FnMut(usize, &Plan)) {
     let mut plan = Plan::default();
     for i in 0..page.rows.len() {
         if i == 0 || !plan.fits(page, i) {
             plan = Plan::of(page, i, only);
         }
-        if i > 0 {
-            out.push(b',');
-        }
-        write_row(out, page, i, &plan);
+        each(i, &plan);
     }
 }
 

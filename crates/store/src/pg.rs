@@ -8,8 +8,8 @@ use crate::sql::{Arg, Sql};
 use crate::sqlite::Outcome;
 use base::{BadValue, Error, Kind, Result, Timestamp, Value, err};
 use pool::{Lent, Pool};
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
-use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Row as _};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow, PgValueFormat, PgValueRef};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Row as _, ValueRef as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -196,25 +196,29 @@ fn bind(args: Vec<Arg>) -> Result<PgArguments> {
 fn decode(row: &PgRow, kinds: &[Kind]) -> Result<Vec<Value>> {
     let mut out = Vec::with_capacity(kinds.len());
     for (i, kind) in kinds.iter().enumerate() {
-        let value = match kind {
-            Kind::Text => row.try_get::<Option<String>, _>(i).map(|v| v.map(Value::Text)),
-            Kind::Int => row.try_get::<Option<i64>, _>(i).map(|v| v.map(Value::Int)),
-            Kind::Float => row.try_get::<Option<f64>, _>(i).map(|v| v.map(Value::Float)),
-            Kind::Bool => row.try_get::<Option<bool>, _>(i).map(|v| v.map(Value::Bool)),
-            Kind::Time => row.try_get::<Option<i64>, _>(i).map(|v| v.map(|t| Value::Time(Timestamp(t)))),
-            Kind::Json => match row.try_get::<Option<&str>, _>(i) {
-                Ok(Some(text)) => match serde_json::from_str(text) {
-                    Ok(json) => Ok(Some(Value::Json(json))),
-                    Err(_) => {
-                        let bad = BadValue { want: Kind::Json.name(), got: text.chars().take(40).collect() };
-                        return Err(Error::internal(bad).with_context(format!("column {}", i + 1)));
-                    }
-                },
-                Ok(None) => Ok(None),
-                Err(e) => Err(e),
-            },
-        };
-        out.push(value.map_err(|e| Error::internal(e).with_context(format!("column {}", i + 1)))?.unwrap_or(Value::Null));
+        let context = |e: Error| e.with_context(format!("column {}", i + 1));
+        let cell = row.try_get_raw(i).map_err(|e| context(Error::internal(e)))?;
+        out.push(if cell.is_null() { Value::Null } else { value(*kind, &cell).map_err(context)? });
     }
     Ok(out)
+}
+
+/// What a cell holds. By its bytes: the driver's own way asks each cell whether its type fits, and there are hundreds of cells to a page.
+fn value(kind: Kind, cell: &PgValueRef<'_>) -> Result<Value> {
+    let bad =
+        |bytes: &[u8]| Error::internal(BadValue { want: kind.name(), got: String::from_utf8_lossy(bytes).chars().take(40).collect() });
+    let bytes = cell.as_bytes().map_err(|e| Error::internal(e.to_string()))?;
+    if cell.format() != PgValueFormat::Binary {
+        return Err(bad(bytes));
+    }
+    let eight = || <[u8; 8]>::try_from(bytes).map_err(|_| bad(bytes));
+    let text = || std::str::from_utf8(bytes).map_err(|_| bad(bytes));
+    Ok(match kind {
+        Kind::Text => Value::Text(text()?.to_string()),
+        Kind::Int => Value::Int(i64::from_be_bytes(eight()?)),
+        Kind::Float => Value::Float(f64::from_be_bytes(eight()?)),
+        Kind::Time => Value::Time(Timestamp(i64::from_be_bytes(eight()?))),
+        Kind::Bool => Value::Bool(matches!(bytes, [1])),
+        Kind::Json => Value::Json(serde_json::from_str(text()?).map_err(|_| bad(bytes))?),
+    })
 }

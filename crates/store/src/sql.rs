@@ -47,6 +47,12 @@ pub const MAX_PATTERN: usize = 8192;
 /// Longest list SQLite gets as single parameters; beyond it goes as one JSON array, so that the number of different texts stays small.
 const MAX_INLINE_LIST: usize = 8;
 
+/// Values of an array whose length PostgreSQL does not know when it plans.
+const PLANNED_FOR: usize = 10;
+
+/// How many kinds of values there are.
+const KINDS: usize = Kind::Json as usize + 1;
+
 /// How a select is wanted beyond what it says itself.
 #[derive(Clone, Copy, Default)]
 pub struct Wish {
@@ -217,6 +223,10 @@ impl Writer {
                 self.arg(arg);
             }
         } else if self.dialect == Dialect::Postgres {
+            // A plan that is made once for all values counts on ten. For fewer it would be made anew each time, as that looks cheaper; values said twice
+            // are looked for once.
+            let last = args.last().cloned();
+            args.extend(std::iter::repeat_n(last, PLANNED_FOR.saturating_sub(args.len())).flatten());
             let array = array(args).ok_or_else(|| base::Error::internal(format!("values of different kinds in a list for {column}")))?;
             self.raw(" = ANY(").arg(array).raw(")");
         } else if args.len() <= MAX_INLINE_LIST {
@@ -445,13 +455,17 @@ pub fn together(dialect: Dialect, all: &[Select]) -> Result<(Sql, Vec<Vec<usize>
     let mut kinds = vec![Kind::Int];
     let mut places = Vec::with_capacity(all.len());
     for q in all {
+        // Where the search for a free place of each kind goes on.
+        let mut next = [1; KINDS];
         let mut mine: Vec<usize> = Vec::with_capacity(q.pick.len());
         for kind in q.pick.iter().map(kind_of) {
-            let free = (1..kinds.len()).find(|at| kinds[*at] == kind && !mine.contains(at));
-            mine.push(free.unwrap_or_else(|| {
+            let at = &mut next[kind as usize];
+            *at = (*at..kinds.len()).find(|at| kinds[*at] == kind).unwrap_or(kinds.len());
+            if *at == kinds.len() {
                 kinds.push(kind);
-                kinds.len() - 1
-            }));
+            }
+            mine.push(*at);
+            *at += 1;
         }
         places.push(mine);
     }
@@ -462,10 +476,12 @@ pub fn together(dialect: Dialect, all: &[Select]) -> Result<(Sql, Vec<Vec<usize>
             return Err(base::Error::internal(format!("select from {}: cannot be asked together with others", q.table)));
         }
         let _ = write!(w.text, "{}(SELECT {n}::int8", if n > 0 { " UNION ALL " } else { "" });
-        for (at, kind) in kinds.iter().enumerate().skip(1) {
+        let mut at_place = vec![None; kinds.len()];
+        mine.iter().zip(&q.pick).for_each(|(place, pick)| at_place[*place] = Some(pick));
+        for (pick, kind) in at_place.into_iter().zip(&kinds).skip(1) {
             w.raw(", ");
-            match mine.iter().position(|place| *place == at) {
-                Some(i) => w.pick(&q.pick[i])?,
+            match pick {
+                Some(pick) => w.pick(pick)?,
                 None => {
                     _ = w.raw(match kind {
                         Kind::Text | Kind::Json => "NULL::text",

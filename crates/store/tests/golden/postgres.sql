@@ -66,7 +66,7 @@ SELECT COUNT(*) FROM "boxes" WHERE "id" = $1;
 
 -- in three
 SELECT COUNT(*) FROM "boxes" WHERE "id" = ANY($1::text[]);
---   1 Texts(["a", "b", "c"])
+--   1 Texts(["a", "b", "c", "c", "c", "c", "c", "c", "c", "c"])
 
 -- in ten texts
 SELECT COUNT(*) FROM "boxes" WHERE "id" = ANY($1::text[]);
