@@ -9,6 +9,7 @@ use serde_json::json;
 
 crate::world::on_both!(
     a_page_costs_the_same_whatever_its_length,
+    shows_that_come_together,
     paging_filters_and_projection,
     rows_with_a_matching_row_elsewhere,
     tags,
@@ -61,6 +62,51 @@ async fn a_page_costs_the_same_whatever_its_length(world: World) {
     }
     assert_eq!(least, if world.db.dialect() == store::Dialect::Postgres { 1 } else { 5 });
     assert!(by_name["server"]["disks_info"].is_array() && by_name["server"]["nics"].is_array(), "{by_name}");
+}
+
+/// Many shows of one caller cost fewer questions than there are shows; everybody is told what he asked for, and strangers nothing.
+async fn shows_that_come_together(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    let mut body = server("s");
+    body["count"] = json!(5);
+    body["server"]["auto_start"] = json!(false);
+    world.post("servers", body).await.unwrap();
+    let mut pages = Vec::new();
+    for i in 1..=5 {
+        pages.push(world.reach(&format!("s-{i}"), &["ready"]).await);
+    }
+    quiet(&world).await;
+    let holding = |mut ctx: base::Ctx, token: &str| {
+        ctx.bearer = base::Bearer(Some(token.into()));
+        ctx
+    };
+    let (mine, strange) = (holding(admin(), "mine"), holding(person("eve", "elsewhere", "project_owner"), "strange"));
+    let ids: Vec<String> = pages.iter().map(|page| page["id"].as_str().unwrap().to_string()).collect();
+    let nobody = base::hex_id();
+    let all = 400;
+    let before = world.db.queries();
+    let asked = (0..all).map(|n| {
+        let (world, mine, strange, ids, nobody) = (&world, &mine, &strange, &ids, &nobody);
+        async move {
+            let id = ids.get(n % 6).unwrap_or(nobody);
+            let ctx = if n % 7 == 0 { strange } else { mine };
+            let told = world.ask(ctx, Method::Get, &format!("servers/{id}"), json!(null)).await;
+            match told {
+                Ok(page) => assert!(
+                    ctx.bearer.0 == mine.bearer.0 && page["server"]["id"] == json!(id) && page["server"]["disks_info"].is_array(),
+                    "{page}"
+                ),
+                Err(e) => assert!(n % 7 == 0 || id == nobody, "{id}: {e}"),
+            }
+        }
+    });
+    futures_util::future::join_all(asked).await;
+    let found = all - (0..all).filter(|n| n % 7 == 0 || n % 6 == 5).count();
+    let cost = world.db.queries() - before;
+    // Each that is not found is looked for by its name as well, as ever.
+    let missing = (all - found) as u64 * 2;
+    let alone = if world.db.dialect() == store::Dialect::Postgres { 1 } else { 5 };
+    assert!(cost < missing + found as u64 * alone, "{cost} questions for {found} shows, {missing} of them for what is not there");
 }
 
 async fn paging_filters_and_projection(world: World) {
