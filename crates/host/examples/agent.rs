@@ -9,11 +9,12 @@ use host::{Agent, Parts, RegionHttp, Talk};
 use host_net::SimNetwork;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 #[tokio::main]
 async fn main() -> base::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::new("debug,hyper=warn,hyper_util=warn,reqwest=warn");
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter).init();
+    let filter: Targets = "debug,hyper=warn,hyper_util=warn,reqwest=warn".parse().map_err(base::Error::internal)?;
+    tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false)).with(filter).init();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [data, storage, region, token] = args.as_slice() else {
         return Err(base::err!(MissingParameter, "usage: agent DATA-DIR STORAGE-DIR REGION-URL TOKEN"));

@@ -317,7 +317,8 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
     let _ = match value {
         Value::Null => out.write_all(b"null"),
         Value::Text(s) => return write_text(out, s),
-        Value::Int(n) => write!(out, "{n}"),
+        // The serialiser has a faster way with numbers than the formatter.
+        Value::Int(n) => serde_json::to_writer(out, n).map_err(Into::into),
         Value::Bool(b) => out.write_all(if *b { b"true" } else { b"false" }),
         Value::Time(t) => write!(out, "\"{t}\""),
         Value::Json(json) => return write_json(out, json),
