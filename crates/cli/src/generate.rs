@@ -24,7 +24,18 @@ pub fn resource(resource: &Resource) -> Command {
 
 /// What can be done with the resource of this word; nothing when there is none.
 pub fn verbs_of(word: &str) -> Vec<Command> {
-    catalog::resource(word).map(verbs).unwrap_or_default()
+    catalog::resource(word).map(verbs).unwrap_or_default().into_iter().map(literal).collect()
+}
+
+/// The word after an option that wants one is its value, whatever it begins with, as other programs have it: passwords, secrets and descriptions
+/// may begin with a dash, and so may negative numbers.
+pub fn literal(command: Command) -> Command {
+    let wants_one = |arg: &Arg| {
+        !arg.is_positional()
+            && arg.get_action().takes_values()
+            && arg.get_num_args().is_none_or(|n| n.min_values() == 1 && n.max_values() == 1)
+    };
+    command.mut_args(|arg| if wants_one(&arg) { arg.allow_hyphen_values(true) } else { arg }).mut_subcommands(literal)
 }
 
 fn verbs(resource: &Resource) -> Vec<Command> {
@@ -242,7 +253,7 @@ fn option(field: &Field, demand: bool) -> Arg {
         .required(demand && field.required);
     match field.kind {
         Type::Bool => arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(["true", "false"]),
-        _ => arg.allow_hyphen_values(true),
+        _ => arg,
     }
 }
 

@@ -44,18 +44,19 @@ mod wait;
 
 use clap::{ArgMatches, Command};
 use fail::Fail;
+pub use generate::literal;
 use std::process::ExitCode;
 
 /// Every client command.
 pub fn commands() -> Vec<Command> {
     let mut all: Vec<Command> = catalog::resources().iter().map(generate::resource).collect();
     all.extend(misc::commands());
-    all.into_iter().map(|command| command.arg(generate::profile())).collect()
+    all.into_iter().map(|command| literal(command.arg(generate::profile()))).collect()
 }
 
 /// The verbs of one of [`commands`], for a command that is something else besides.
 pub fn verbs(word: &str) -> Vec<Command> {
-    generate::verbs_of(word).into_iter().map(|verb| verb.arg(generate::profile())).collect()
+    generate::verbs_of(word).into_iter().map(|verb| literal(verb.arg(generate::profile()))).collect()
 }
 
 /// Runs the command of this name. Errors go to stderr with their class and request id; the exit code is then 1. `whole` makes the whole
@@ -102,5 +103,27 @@ mod tests {
     #[test]
     fn every_command_is_well_formed() {
         clap::Command::new("wolke").subcommands(super::commands()).debug_assert();
+    }
+
+    /// Every option of every command that takes a text: `--password -x`, `--description -x` and the like.
+    #[test]
+    fn values_may_begin_with_a_dash() {
+        fn walk(command: &clap::Command, path: &str, seen: &mut usize) {
+            let path = format!("{path} {}", command.get_name());
+            for arg in command.get_opts().filter(|a| a.get_num_args().is_none_or(|n| n.min_values() == 1)) {
+                assert!(arg.is_allow_hyphen_values_set(), "{path} --{}", arg.get_long().unwrap_or_default());
+                *seen += 1;
+            }
+            command.get_subcommands().for_each(|inner| walk(inner, &path, seen));
+        }
+        let mut whole = clap::Command::new("wolke").subcommands(super::commands());
+        whole.build();
+        let mut seen = 0;
+        walk(&whole, "", &mut seen);
+        assert!(seen > 1_000, "only {seen}");
+        let login = ["wolke", "login", "--user", "ann", "--password", "-Yt6_"];
+        let login = whole.try_get_matches_from(login).expect("a right command line");
+        let (_, login) = login.subcommand().expect("login");
+        assert_eq!(super::body::text(login, "password"), Some("-Yt6_"));
     }
 }

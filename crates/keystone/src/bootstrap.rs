@@ -344,7 +344,7 @@ fn with_everybody(public: bool) -> Shared {
     Shared { is_public: public, public_scope: scope.into(), public_src: "local".into(), ..Shared::default() }
 }
 
-/// 20 characters, 120 bits.
-fn random_password() -> Result<Secret> {
+/// A password for an account that nobody chose one for: 20 characters, 120 bits. No command line takes it for an option.
+pub fn random_password() -> Result<Secret> {
     Ok(Secret::new(crate::provider::web::random(15)?))
 }

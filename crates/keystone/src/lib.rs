@@ -33,7 +33,7 @@ mod serve;
 mod state;
 mod trail;
 
-pub use bootstrap::Outcome;
+pub use bootstrap::{Outcome, random_password};
 pub use config::{Config, ServiceEntry};
 pub use passwords::HashWork;
 

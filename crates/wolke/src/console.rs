@@ -1,11 +1,10 @@
 //! The web console of a process: its gateway with an account of its own, and the first person who may use it.
 
 use crate::frame::Frame;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use api_identity::{IdentityClient, Login, Secret};
 use apigateway::{Gateway, Parts};
 use auth::{Seal, Verifier};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Client, ClientOptions, Trust};
 use keystone::{ServiceEntry, remote::HttpTransport};
 use resource::Gate;
@@ -52,9 +51,7 @@ pub fn prepare(frame: &mut Frame) -> Result<Console> {
         own = match told {
             Some(told) => Secret::new(told),
             None => {
-                let mut bytes = [0u8; 15];
-                getrandom::fill(&mut bytes).context("the kernel gives no random bytes")?;
-                let fresh = Secret::new(URL_SAFE_NO_PAD.encode(bytes));
+                let fresh = keystone::random_password()?;
                 made_up = Some(fresh.clone());
                 config.bootstrap_admin_user_password = fresh.clone();
                 fresh

@@ -33,11 +33,11 @@ fn whole() -> Command {
         .disable_help_subcommand(true)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(up)
-        .subcommand(down)
-        .subcommands(paper::commands());
+        .subcommands([up, down].map(cli::literal))
+        .subcommands(paper::commands().map(cli::literal));
     let mut servers: Vec<Command> = services::commands().collect();
     servers.push(agent::Host::augment_args(Command::new("host").about("Run the host agent.")));
+    let mut servers: Vec<Command> = servers.into_iter().map(cli::literal).collect();
     let mut wolke = wolke;
     for command in cli::commands() {
         // `wolke host --region …` is the agent, `wolke host list` lists hosts; so with the region service and `wolke region list`.

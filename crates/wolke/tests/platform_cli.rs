@@ -157,6 +157,33 @@ fn a_login_is_saved_and_used() {
     assert!(p.ok("completion bash").contains("_wolke"));
 }
 
+/// A password or a secret may begin with a dash, wherever one is taken: what follows an option is its value.
+#[test]
+fn secrets_that_begin_with_a_dash() {
+    let p = Platform::start();
+    let url = p.json_file("data/admin.json")["auth_url"].as_str().expect("a URL").to_string();
+    p.ok("user create dash --password -Secret@Dash1 --description -none");
+    assert_eq!(p.json("user show dash --field description")["description"], "-none");
+    p.ok("project create demo");
+    p.ok("role-assignment add project_owner --user dash --project demo");
+    let nowhere = [("WOLKE_DATA", "/nonexistent")];
+    let login = |word: &str| p.with(&nowhere, &format!("login --auth-url {url} {word}"));
+    let wrong = login("--user dash --password -Secret@Dash2 --project demo");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("(401)"), "{}", String::from_utf8_lossy(&wrong.stderr));
+    for word in ["--password -Secret@Dash1", "--password=-Secret@Dash1"] {
+        let out = login(&format!("--user dash {word} --project demo"));
+        assert!(out.status.success(), "{word}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+    let out = p.with(&nowhere, "application-credential create robot --secret --Robot-of-Dash-1234 -o json");
+    let made: Json = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
+    let id = made["id"].as_str().expect("an id");
+    let out = login(&format!("--application-credential {id} --secret --Robot-of-Dash-1234"));
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let who = p.with(&nowhere, "whoami -o json");
+    let who: Json = serde_json::from_slice(&who.stdout).expect("JSON");
+    assert_eq!((who["user"].as_str(), who["methods"][0].as_str()), (Some("dash"), Some("application_credential")));
+}
+
 #[test]
 fn images_go_up_and_come_down_whole() {
     let p = Platform::start();

@@ -206,6 +206,15 @@ pub fn random(bytes: usize) -> Result<String> {
 mod tests {
     use super::*;
 
+    /// One in 32 would begin with a dash or an underscore.
+    #[test]
+    fn random_texts_are_no_options() {
+        for _ in 0..2_000 {
+            let text = random(15).expect("random bytes");
+            assert!(text.len() == 20 && text.starts_with(|c: char| c.is_ascii_alphanumeric()), "{text}");
+        }
+    }
+
     #[test]
     fn addresses_that_are_asked() {
         for (url, strict, loose) in [
