@@ -109,7 +109,6 @@ fn world() -> Snapshot {
         s.networks.insert(id, view);
     }
     for n in 0..10_000i64 {
-        let id = base::new_id();
         let storage = |medium: &str| StorageView {
             id: base::new_id(),
             storage_type: "local".into(),
@@ -129,11 +128,11 @@ fn world() -> Snapshot {
             mem_capacity: 524_288,
             mem_commit: n * 7919 % 530_000,
             storages: vec![storage("ssd"), storage("rotate")],
-            wires: vec![format!("wire-{}", n % 10)],
-            id: id.clone(),
+            wires: [format!("wire-{}", n % 10)].into(),
+            id: base::new_id(),
             ..HostView::default()
         };
-        s.hosts.insert(id, view);
+        s.put(view);
     }
     s
 }

@@ -184,7 +184,7 @@ pub fn place(snapshot: &Snapshot, request: &Request, limit: usize) -> Outcome {
     let mut fit: Vec<(i64, &HostView)> = Vec::new();
     let mut nets = Nets::new(snapshot, request);
     let mut disks = Vec::with_capacity(request.disks.len());
-    for host in snapshot.hosts.values() {
+    for host in snapshot.hosts().values() {
         match admit(host, request).and_then(|()| storages(host, request, &mut disks)).and_then(|()| nets.of(host).map(drop)) {
             Ok(()) => fit.push((score(host, request), host)),
             Err(refusal) => out.refusals.push((host.name.clone(), refusal)),
@@ -214,9 +214,9 @@ pub fn place(snapshot: &Snapshot, request: &Request, limit: usize) -> Outcome {
 }
 
 fn admit(host: &HostView, r: &Request) -> Result<(), Refusal> {
-    let kind = if r.host_type.is_empty() { "hypervisor" } else { &r.host_type };
-    if host.host_type != kind {
-        return Err(Refusal::Type(host.host_type.clone()));
+    let kind = if r.host_type.is_empty() { "hypervisor" } else { r.host_type.as_str() };
+    if *host.host_type != *kind {
+        return Err(Refusal::Type(host.host_type.to_string()));
     }
     if !r.prefer_host.is_empty() && host.id != r.prefer_host {
         return Err(Refusal::NotPreferred);
@@ -233,8 +233,8 @@ fn admit(host: &HostView, r: &Request) -> Result<(), Refusal> {
     if host.maintenance {
         return Err(Refusal::Maintenance);
     }
-    if !r.os_arch.is_empty() && !host.architecture.is_empty() && host.architecture != r.os_arch {
-        return Err(Refusal::Architecture(host.architecture.clone()));
+    if !r.os_arch.is_empty() && !host.architecture.is_empty() && *host.architecture != *r.os_arch {
+        return Err(Refusal::Architecture(host.architecture.to_string()));
     }
     let cpu = host.cpu_capacity - host.cpu_commit;
     if cpu < r.vcpu_count {
@@ -258,19 +258,15 @@ fn score(host: &HostView, r: &Request) -> i64 {
 fn storages<'s>(host: &'s HostView, r: &Request, out: &mut Vec<&'s StorageView>) -> Result<(), Refusal> {
     out.clear();
     for (i, disk) in r.disks.iter().enumerate() {
-        let taken = |id: &str| out.iter().zip(&r.disks).filter(|(s, _)| s.id == id).map(|(_, d)| d.size).sum::<i64>();
+        let taken = |one: &StorageView| out.iter().zip(&r.disks).filter(|(s, _)| std::ptr::eq(**s, one)).map(|(_, d)| d.size).sum::<i64>();
         let fits = |s: &&StorageView| {
             s.usable
                 && (disk.storage_id.is_empty() || s.id == disk.storage_id)
-                && (disk.backend.is_empty() || s.storage_type == disk.backend)
-                && (disk.medium.is_empty() || s.medium == disk.medium)
+                && (disk.backend.is_empty() || *s.storage_type == *disk.backend)
+                && (disk.medium.is_empty() || *s.medium == *disk.medium)
         };
-        let best = host
-            .storages
-            .iter()
-            .filter(fits)
-            .map(|s| (s.free - taken(&s.id), s))
-            .max_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.id.cmp(&a.1.id)));
+        // The last of several with as much room: the first by id.
+        let best = host.storages.iter().rev().filter(fits).map(|s| (s.free - taken(s), s)).max_by_key(|(free, _)| *free);
         match best {
             Some((free, storage)) if free >= disk.size => out.push(storage),
             other => return Err(Refusal::Storage { disk: i, free: other.map_or(0, |(free, _)| free.max(0)) }),
@@ -286,9 +282,7 @@ struct Nets<'s> {
     /// Networks a server may land on by itself, by wire.
     open: HashMap<&'s str, Vec<&'s NetView>>,
     /// Where in `found` the answer for a set of wires is.
-    by_wires: HashMap<&'s [String], usize>,
-    /// The set asked for last: hosts with the same wires come one after the other, and a hash costs more than a comparison.
-    last: Option<(&'s [String], usize)>,
+    by_wires: HashMap<*const String, usize>,
     found: Vec<Result<Vec<&'s NetView>, Refusal>>,
 }
 
@@ -300,22 +294,19 @@ impl<'s> Nets<'s> {
                 open.entry(&n.wire_id).or_default().push(n);
             }
         }
-        Nets { snapshot, request, open, by_wires: HashMap::new(), last: None, found: Vec::new() }
+        Nets { snapshot, request, open, by_wires: HashMap::new(), found: Vec::new() }
     }
 
     fn of(&mut self, host: &'s HostView) -> Result<&[&'s NetView], Refusal> {
-        let at = match self.last {
-            Some((wires, at)) if wires == host.wires => at,
-            _ => match self.by_wires.get(&host.wires[..]) {
-                Some(at) => *at,
-                None => {
-                    self.found.push(self.find(&host.wires));
-                    self.by_wires.insert(&host.wires, self.found.len() - 1);
-                    self.found.len() - 1
-                }
-            },
+        // A set of wires is kept once, so that where it lies says which it is.
+        let at = match self.by_wires.get(&host.wires.as_ptr()) {
+            Some(at) => *at,
+            None => {
+                self.found.push(self.find(&host.wires));
+                self.by_wires.insert(host.wires.as_ptr(), self.found.len() - 1);
+                self.found.len() - 1
+            }
         };
-        self.last = Some((&host.wires, at));
         match &self.found[at] {
             Ok(networks) => Ok(networks),
             Err(refusal) => Err(refusal.clone()),
@@ -355,6 +346,21 @@ impl<'s> Nets<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    /// Of storages with as much room the first by id, wherever it stood.
+    #[test]
+    fn ties_go_by_id() {
+        let (mut s, r) = (world(), request());
+        for _ in 0..2 {
+            let storages: Vec<_> = ["t", "s", "u"].map(|id| StorageView { id: id.into(), ..host("a").storages[0].clone() }).into();
+            change(&mut s, "a", |h| h.storages = storages.clone());
+            assert_eq!(place(&s, &r, 5).candidates[0].storages, ["s"]);
+        }
+        assert!(
+            Arc::ptr_eq(&s.hosts()["a"].host_type, &s.hosts()["b"].host_type) && Arc::ptr_eq(&s.hosts()["a"].wires, &s.hosts()["b"].wires)
+        );
+    }
 
     fn host(id: &str) -> HostView {
         HostView {
@@ -373,7 +379,7 @@ mod tests {
                 free: 20_480,
                 usable: true,
             }],
-            wires: vec!["w".into()],
+            wires: ["w".to_string()].into(),
             ..HostView::default()
         }
     }
@@ -381,7 +387,7 @@ mod tests {
     fn world() -> Snapshot {
         let mut s = Snapshot::default();
         for id in ["a", "b"] {
-            s.hosts.insert(id.into(), host(id));
+            s.put(host(id));
         }
         s.networks.insert(
             "n".into(),
@@ -414,14 +420,20 @@ mod tests {
         }
     }
 
+    fn change(s: &mut Snapshot, id: &str, f: impl Fn(&mut HostView)) {
+        let mut host = s.hosts()[id].clone();
+        f(&mut host);
+        s.put(host);
+    }
+
     fn all(s: &mut Snapshot, f: impl Fn(&mut HostView)) {
-        s.hosts.values_mut().for_each(f);
+        ["a", "b"].into_iter().for_each(|id| change(s, id, &f));
     }
 
     #[test]
     fn cases() {
         check(|_, _| {}, Ok("a"));
-        check(|s, _| s.hosts.get_mut("a").unwrap().mem_commit = 4096, Ok("b"));
+        check(|s, _| change(s, "a", |h| h.mem_commit = 4096), Ok("b"));
         check(|_, r| r.prefer_host = "b".into(), Ok("b"));
         check(|s, _| all(s, |h| h.enabled = false), Err(Refusal::Disabled));
         check(|s, _| all(s, |h| h.online = false), Err(Refusal::Offline));
@@ -434,7 +446,7 @@ mod tests {
             Err(Refusal::Storage { disk: 2, free: 0 }),
         );
         check(|_, r| r.disks[0].backend = "rbd".into(), Err(Refusal::Storage { disk: 0, free: 0 }));
-        check(|s, _| all(s, |h| h.wires.clear()), Err(Refusal::Network { nic: 0 }));
+        check(|s, _| all(s, |h| h.wires = Arc::default()), Err(Refusal::Network { nic: 0 }));
         check(|s, _| s.networks.get_mut("n").unwrap().free = 0, Err(Refusal::Addresses { nic: 0 }));
         check(|_, r| r.nets[0].network_id = String::new(), Ok("a"));
         check(|_, r| r.nets = vec![NetWish::default(); 3], Err(Refusal::Addresses { nic: 2 }));
@@ -446,8 +458,8 @@ mod tests {
     #[test]
     fn each_host_gets_networks_of_its_own_wires() {
         let (mut s, mut r) = (world(), request());
-        s.hosts.get_mut("b").unwrap().wires = vec!["v".into(), "w".into()];
-        s.hosts.insert("c".into(), HostView { wires: vec!["x".into()], ..host("c") });
+        change(&mut s, "b", |h| h.wires = ["v".to_string(), "w".to_string()].into());
+        s.put(HostView { wires: ["x".to_string()].into(), ..host("c") });
         for (id, wire, free) in [("m", "v", 9), ("k", "v", 9)] {
             let net = NetView { id: id.into(), wire_id: wire.into(), free, takes_servers: true, public: true, ..NetView::default() };
             s.networks.insert(id.into(), net);

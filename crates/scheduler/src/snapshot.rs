@@ -5,18 +5,22 @@ use api_compute::{Host, HostStorage, NetInterface, Network, Storage};
 use base::Result;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{PoisonError, RwLock},
+    hash::Hash,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 use store::{Cond, Db, Read};
+
+/// One of few texts that all hosts share. Ten thousand copies of it would lie all over memory, and reading them is most of what a placement takes.
+pub type Word = Arc<str>;
 
 #[derive(Clone, Debug, Default)]
 pub struct HostView {
     pub id: String,
     pub name: String,
     pub zone_id: String,
-    pub host_type: String,
-    pub architecture: String,
+    pub host_type: Word,
+    pub architecture: Word,
     pub enabled: bool,
     pub online: bool,
     pub maintenance: bool,
@@ -27,16 +31,17 @@ pub struct HostView {
     pub mem_capacity: i64,
     pub mem_commit: i64,
     pub mem_reserved: i64,
+    /// In the order of their ids.
     pub storages: Vec<StorageView>,
     /// Wires it is plugged into.
-    pub wires: Vec<String>,
+    pub wires: Arc<[String]>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct StorageView {
     pub id: String,
-    pub storage_type: String,
-    pub medium: String,
+    pub storage_type: Word,
+    pub medium: Word,
     /// MiB that may still be given.
     pub free: i64,
     pub usable: bool,
@@ -57,8 +62,35 @@ pub struct NetView {
 
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    pub hosts: BTreeMap<String, HostView>,
+    hosts: BTreeMap<String, HostView>,
     pub networks: HashMap<String, NetView>,
+    words: HashSet<Word>,
+    wires: HashSet<Arc<[String]>>,
+}
+
+impl Snapshot {
+    /// By id.
+    pub fn hosts(&self) -> &BTreeMap<String, HostView> {
+        &self.hosts
+    }
+
+    /// Takes a host in, in the place of the one with its id.
+    pub fn put(&mut self, mut host: HostView) {
+        let HostView { host_type, architecture, storages, wires, .. } = &mut host;
+        storages.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let words = storages.iter_mut().flat_map(|s| [&mut s.storage_type, &mut s.medium]).chain([host_type, architecture]);
+        words.for_each(|word| shared(&mut self.words, word));
+        shared(&mut self.wires, wires);
+        self.hosts.insert(host.id.clone(), host);
+    }
+}
+
+/// The one that is known already, where there is one.
+fn shared<T: ?Sized + Eq + Hash>(known: &mut HashSet<Arc<T>>, one: &mut Arc<T>) {
+    match known.get(one) {
+        Some(same) => *one = same.clone(),
+        None => _ = known.insert(one.clone()),
+    }
 }
 
 /// Keeps a snapshot in memory and answers requests from it.
@@ -144,8 +176,8 @@ impl Scheduler {
             if let Some(s) = storages.get(&tie.storage_id) {
                 let view = StorageView {
                     id: s.meta.id.clone(),
-                    storage_type: s.storage_type.clone(),
-                    medium: s.medium_type.clone(),
+                    storage_type: s.storage_type.as_str().into(),
+                    medium: s.medium_type.as_str().into(),
                     free: s.virtual_limit - s.used_capacity,
                     usable: s.enabled.enabled && s.status.status == "online",
                 };
@@ -157,7 +189,7 @@ impl Scheduler {
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match only {
-            None => state.hosts.clear(),
+            None => *state = Snapshot { networks: std::mem::take(&mut state.networks), ..Snapshot::default() },
             Some(ids) => ids.iter().for_each(|id| drop(state.hosts.remove(id))),
         }
         for host in hosts {
@@ -173,15 +205,15 @@ impl Scheduler {
                 mem_capacity: host.mem_capacity,
                 mem_commit: host.mem_commit,
                 mem_reserved: host.mem_reserved,
-                host_type: host.host_type,
-                architecture: host.cpu_architecture,
+                host_type: host.host_type.into(),
+                architecture: host.cpu_architecture.into(),
                 zone_id: host.zone_id,
                 name: host.meta.name,
                 id: host.meta.id,
                 storages,
-                wires,
+                wires: wires.into(),
             };
-            state.hosts.insert(view.id.clone(), view);
+            state.put(view);
         }
         Ok(())
     }

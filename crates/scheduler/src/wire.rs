@@ -63,7 +63,7 @@ impl Scheduler {
                 let (dealt, out) = self.deal(&wanted, count);
                 let rows: Vec<Json> = dealt.iter().map(|c| candidate(c, &wanted)).collect();
                 let filtered: Vec<Json> = self.with(|s| {
-                    let ids: HashMap<&str, &str> = s.hosts.values().map(|h| (h.name.as_str(), h.id.as_str())).collect();
+                    let ids: HashMap<&str, &str> = s.hosts().values().map(|h| (h.name.as_str(), h.id.as_str())).collect();
                     let refused = |(host, refusal): &(String, crate::Refusal)| {
                         json!({"id": ids.get(host.as_str()), "name": host, "filter_name": "placement", "reasons": [http::i18n::say(&refusal.said(&wanted), lang)]})
                     };
@@ -79,7 +79,7 @@ impl Scheduler {
                 let out = self.place(&wanted, limit);
                 let names = self.storage_names(&out.candidates).await?;
                 let rows: Vec<Json> = self.with(|s| {
-                    let known = out.candidates.iter().filter_map(|c| s.hosts.get(&c.host_id).map(|h| (c, h)));
+                    let known = out.candidates.iter().filter_map(|c| s.hosts().get(&c.host_id).map(|h| (c, h)));
                     known.map(|(c, h)| suggestion(c, h, &wanted, &names)).collect()
                 });
                 let total = rows.len();
@@ -90,13 +90,13 @@ impl Scheduler {
                 let offset = int(body, "offset").unwrap_or(0).max(0) as usize;
                 let zone = body.get("zone").and_then(Json::as_str).unwrap_or_default();
                 let (rows, total) = self.with(|s| {
-                    let fit: Vec<_> = s.hosts.values().filter(|h| zone.is_empty() || h.zone_id == zone).collect();
+                    let fit: Vec<_> = s.hosts().values().filter(|h| zone.is_empty() || h.zone_id == zone).collect();
                     (fit.iter().skip(offset).take(limit).map(|h| describe(h)).collect::<Vec<Json>>(), fit.len())
                 });
                 Ok(json!({"data": rows, "total": total, "limit": limit, "offset": offset}))
             }
             ["candidate-detail", which] => self.with(|s| {
-                let host = s.hosts.get(*which).or_else(|| s.hosts.values().find(|h| h.name == *which));
+                let host = s.hosts().get(*which).or_else(|| s.hosts().values().find(|h| h.name == *which));
                 host.map(|h| json!({"candidate": describe(h)})).ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "host", which))
             }),
             ["clean-cache", ..] | ["completed", ..] => Ok(json!({"scheduler": {}})),
@@ -127,8 +127,8 @@ fn suggestion(c: &Candidate, h: &HostView, r: &Request, names: &HashMap<String, 
         s.usable
             && s.free >= d.size
             && (d.storage_id.is_empty() || s.id == d.storage_id)
-            && (d.backend.is_empty() || s.storage_type == d.backend)
-            && (d.medium.is_empty() || s.medium == d.medium)
+            && (d.backend.is_empty() || *s.storage_type == *d.backend)
+            && (d.medium.is_empty() || *s.medium == *d.medium)
     };
     let disks: Vec<Json> = r
         .disks
@@ -152,7 +152,7 @@ fn nets(c: &Candidate) -> Vec<Json> {
 
 fn describe(h: &HostView) -> Json {
     let storage: i64 = h.storages.iter().map(|s| s.free).sum();
-    json!({"id": h.id, "name": h.name, "status": h.status, "host_type": h.host_type,
+    json!({"id": h.id, "name": h.name, "status": h.status, "host_type": *h.host_type,
         "host_status": if h.online { "online" } else { "offline" }, "enable_status": if h.enabled { "enable" } else { "disable" },
         // The spelling is the wire's.
         "cpu": {"free": h.cpu_capacity - h.cpu_commit, "reserverd": h.cpu_reserved, "total": h.cpu_capacity},
@@ -201,7 +201,7 @@ impl Scheduler {
 
     async fn storage_names(&self, candidates: &[Candidate]) -> Result<HashMap<String, String>> {
         let ids: Vec<String> = self.with(|s| {
-            let hosts = candidates.iter().filter_map(|c| s.hosts.get(&c.host_id));
+            let hosts = candidates.iter().filter_map(|c| s.hosts().get(&c.host_id));
             hosts.flat_map(|h| h.storages.iter().map(|s| s.id.clone())).collect()
         });
         let select = Select::from("storages").column("id", Kind::Text).column("name", Kind::Text);
@@ -214,7 +214,7 @@ impl Scheduler {
     fn deal(&self, wanted: &Request, count: usize) -> (Vec<Candidate>, Outcome) {
         let out = self.place(wanted, count);
         let mut room: Vec<i64> =
-            self.with(|s| out.candidates.iter().map(|c| s.hosts.get(&c.host_id).map_or(0, |h| capacity(h, wanted))).collect());
+            self.with(|s| out.candidates.iter().map(|c| s.hosts().get(&c.host_id).map_or(0, |h| capacity(h, wanted))).collect());
         let mut dealt = Vec::with_capacity(count);
         while dealt.len() < count && room.iter().any(|r| *r > 0) {
             for (candidate, room) in out.candidates.iter().zip(&mut room) {
