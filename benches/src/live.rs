@@ -17,6 +17,8 @@ const STREAMS: usize = 500;
 /// Long enough that every stream gives its sign of life.
 const IDLE: Duration = Duration::from_secs(30);
 const CHANGES: usize = 20;
+/// By then what the log-in took for its password is given back by the service and by its allocator.
+const SETTLED: Duration = Duration::from_secs(25);
 
 pub async fn measure(platform: &mut Platform, table: &mut Table) -> Result<()> {
     table.section(&format!("{STREAMS} pages that follow changes"));
@@ -26,7 +28,7 @@ pub async fn measure(platform: &mut Platform, table: &mut Table) -> Result<()> {
     // As after some use: connections between the services, the catalogue, plans of the database.
     drop(open(platform.address, &cookie).await?);
     change(platform, &token, 0).await?;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(SETTLED).await;
 
     let (_, before) = platform.rss_mib()?;
     let mut streams = Vec::new();
