@@ -59,7 +59,10 @@ pub trait Machine: Send + Sync {
     /// Makes a plugged disk larger, for the guest to see at once. `bytes` is its new size.
     fn grow_disk<'a>(&'a self, disk: &'a GuestDisk, bytes: u64) -> BoxFuture<'a, Result<()>>;
 
-    /// Has the guest's own agent give an account of the guest another password. One that is still booting is waited for, not for ever.
+    /// Returns when the guest's own agent answers: one that is still booting is waited for, not for ever. May be dropped at any moment.
+    fn agent_answers(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// Has the guest's own agent give an account of the guest another password. It is not waited for.
     fn set_password<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<()>>;
 }
 

@@ -290,6 +290,22 @@ async fn a_killed_guest_is_reported_and_not_revived() {
     bystander.wait().unwrap();
 }
 
+/// This one has nothing but its firmware: no agent will ever answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_agent_keeps_nobody_waiting() {
+    let lab = Lab::new().await;
+    let g = id(9);
+    lab.region.edit(|d| d.guests = vec![guest(9)]);
+    lab.guest(&g, GuestState::Running).await;
+    lab.change(&g, |g| (g.meta.password, g.meta.password_generation) = ("second".into(), 2));
+    lab.shows("the password is waited for", |o| o.guests[0].generation == 1).await;
+    let began = Instant::now();
+    lab.change(&g, |g| (g.power, g.force_stop) = (Power::Off, true));
+    let down = lab.guest(&g, GuestState::Stopped).await;
+    assert!(began.elapsed() < Duration::from_secs(50), "after {:?}, when the agent is given up", began.elapsed());
+    assert!(down.error.is_empty() && !down.ended_by_itself, "{down:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_made_says_why() {
     let lab = Lab::new().await;

@@ -223,6 +223,53 @@ async fn a_running_guest_is_given_a_password_once() {
     assert_eq!(bench.world.hypervisor.login("g"), None, "a new process, told at its start");
 }
 
+/// Nobody waits for a guest whose agent does not answer, or that keeps a device: what is wanted by now is done at once.
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_guest_ends_when_something_else_is_wanted() {
+    const SILENCE: Duration = Duration::from_secs(300);
+    type Wish = fn(&mut GuestSpec);
+    let wishes: [(Wish, GuestState); 5] = [
+        (|g| (g.power, g.force_stop) = (Power::Off, true), GuestState::Stopped),
+        (|g| g.power = Power::Off, GuestState::Stopped),
+        (|g| (g.restarts, g.force_stop) = (1, true), GuestState::Running),
+        (|g| g.existence = Existence::Absent, GuestState::Absent),
+        // Taken back.
+        (|g| g.meta.password_generation = 0, GuestState::Running),
+    ];
+    for (wish, state) in wishes {
+        let bench = Bench::new().await;
+        bench.world.hypervisor.script("g", Script { no_agent: Some(SILENCE), ..Default::default() });
+        bench.region.edit(one_guest);
+        bench.guest(GuestState::Running).await;
+        bench.change(|g| (g.meta.password, g.meta.password_generation) = ("second".into(), 2));
+        bench.shows("the password is waited for", |o| o.guests[0].generation == 1).await;
+        let began = tokio::time::Instant::now();
+        bench.change(wish);
+        let seen = bench.guest(state).await;
+        assert!(began.elapsed() < SILENCE / 10, "{state:?} after {:?}", began.elapsed());
+        assert_eq!((seen.error.as_str(), bench.world.hypervisor.login("g")), ("", None));
+    }
+    // Another disk comes before the password, and the press of a button beside it; in the end it is said what did not come.
+    let bench = Bench::new().await;
+    bench.world.hypervisor.script("g", Script { no_agent: Some(SILENCE), ..Default::default() });
+    bench.region.edit(one_guest);
+    bench.guest(GuestState::Running).await;
+    bench.change(|g| (g.meta.password, g.meta.password_generation) = ("second".into(), 2));
+    bench.shows("the password is waited for", |o| o.guests[0].generation == 1).await;
+    let began = tokio::time::Instant::now();
+    bench.region.edit(|d| {
+        d.disks.push(disk("d1"));
+        d.guests[0].disks.push(guest_disk("d1", 1));
+        d.guests[0].generation += 1;
+    });
+    while !bench.world.hypervisor.devices("g").contains(&"disk1".to_string()) {
+        assert!(began.elapsed() < SILENCE / 10, "the disk waits for the password");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let seen = bench.guest(GuestState::Running).await;
+    assert!(seen.error.contains("agent does not answer"), "{seen:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn failures_say_why_and_are_not_repeated() {
     let bench = Bench::new().await;

@@ -375,7 +375,7 @@ impl Actor {
         let Some(machine) = self.machine.clone() else {
             return Err(err!(Internal, "guest {} runs but its process is not known", self.id()));
         };
-        match change {
+        let done = match change {
             Change::PlugDisk(disk) => {
                 let _lock = self.site.board.disk_lock(&disk.disk_id).lock_owned().await;
                 let plan = self.plan_disk(disk).await?;
@@ -384,10 +384,14 @@ impl Actor {
                     self.note(&Change::UnplugDisk(disk.clone())).await?;
                     return Err(e);
                 }
+                true
             }
             Change::UnplugDisk(disk) => {
-                machine.unplug_disk(disk).await?;
-                self.note(change).await?;
+                let gone = self.while_wanted(change, machine.unplug_disk(disk)).await?;
+                if gone {
+                    self.note(change).await?;
+                }
+                gone
             }
             Change::PlugNic(nic) => {
                 self.note(change).await?;
@@ -400,25 +404,61 @@ impl Actor {
                     self.note(&Change::UnplugNic(nic.clone())).await?;
                     return Err(e);
                 }
+                true
             }
             Change::UnplugNic(nic) => {
-                machine.unplug_nic(nic).await?;
-                self.site.network.unplug(&nic.ifname).await?;
-                self.note(change).await?;
+                let gone = self.while_wanted(change, machine.unplug_nic(nic)).await?;
+                if gone {
+                    self.site.network.unplug(&nic.ifname).await?;
+                    self.note(change).await?;
+                }
+                gone
             }
             Change::RefreshNic(nic) => {
                 self.plan_nic(nic).await?;
                 self.note(change).await?;
+                true
             }
             Change::SetPassword(_) => {
-                let meta = &self.spec().meta;
-                // Given twice is given: nothing has to be noted before.
-                machine.set_password(&meta.login_account, &meta.password).await?;
-                self.note(change).await?;
+                let there = self.while_wanted(change, machine.agent_answers()).await?;
+                if there {
+                    let meta = &self.spec().meta;
+                    // Given twice is given: nothing has to be noted before.
+                    machine.set_password(&meta.login_account, &meta.password).await?;
+                    self.note(change).await?;
+                }
+                there
+            }
+        };
+        let what = if done { "changed while running" } else { "given up for what is wanted by now" };
+        tracing::info!(guest = %self.id(), ?change, "{what}");
+        Ok(())
+    }
+
+    /// Does what the guest may take its time for; a newer document that wants something else first ends it, as does the guest's own end. Tells
+    /// whether it was done. What is begun and given up must do no harm: the next look at the guest decides anew.
+    async fn while_wanted(&mut self, change: &Change, work: impl Future<Output = Result<()>>) -> Result<bool> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done.map(|()| true),
+                changed = self.documents.changed() => {
+                    let newer = self.documents.borrow_and_update().clone();
+                    let life = self.life.borrow().clone();
+                    let next = decide(newer.spec(), &life, &Needs::Ready, &self.memory, &self.site.host_now());
+                    if changed.is_err() || next != Action::Change(change.clone()) {
+                        return Ok(false);
+                    }
+                    self.wanted = newer;
+                }
+                _ = self.life.changed(), if !self.life.borrow().is_gone() => {
+                    if self.life.borrow().is_gone() {
+                        return Ok(false);
+                    }
+                }
+                Some(command) = self.commands.recv() => self.obey(command).await,
             }
         }
-        tracing::info!(guest = %self.id(), ?change, "changed while running");
-        Ok(())
     }
 
     /// Forgets what is remembered as plugged and is not: noted by a life that died before plugging it.

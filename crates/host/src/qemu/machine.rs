@@ -125,13 +125,18 @@ impl QemuMachine {
         Ok(())
     }
 
-    /// The guest's agent, once it answers.
-    async fn agent(&self) -> Result<GuestAgent> {
+    /// The channel of the guest's agent, whether one listens or not.
+    async fn agent(&self) -> qmp::Result<GuestAgent> {
+        GuestAgent::connect(&self.shared.files.agent(), AGENT).await
+    }
+
+    /// Asks until the agent answers.
+    async fn await_agent(&self) -> Result<()> {
         let until = Instant::now() + AGENT_THERE;
         loop {
-            let told = match GuestAgent::connect(&self.shared.files.agent(), AGENT).await {
+            let told = match self.agent().await {
                 Ok(mut agent) => match agent.ping().await {
-                    Ok(()) => return Ok(agent),
+                    Ok(()) => return Ok(()),
                     Err(e) => e,
                 },
                 Err(e) => e,
@@ -250,10 +255,14 @@ impl Machine for QemuMachine {
         Box::pin(async move { self.run(qmp::BlockResize { node_name: disk_device(disk.index), size: bytes }).await.map(drop) })
     }
 
+    fn agent_answers(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.await_agent())
+    }
+
     fn set_password<'a>(&'a self, account: &'a str, password: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let account = if account.is_empty() { "root" } else { account };
-            let mut agent = self.agent().await?;
+            let mut agent = self.agent().await.map_err(|e| silent_agent().with_context(e))?;
             agent.set_user_password(account, &STANDARD.encode(password)).await.map_err(|e| match e {
                 qmp::Error::Refused { desc, .. } => {
                     err!(ServiceAbnormal, "the guest's agent refused the password of {}: {}", account, desc)

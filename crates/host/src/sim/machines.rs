@@ -21,6 +21,8 @@ pub struct Script {
     pub power_button: PowerButton,
     /// Never lets go of a device it is asked for.
     pub keeps_devices: bool,
+    /// No agent of its own answers: whoever waits for one does so for this long.
+    pub no_agent: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -361,6 +363,17 @@ impl Machine for SimMachine {
             self.faults.point("grow_running").await?;
             self.disks.resize(&disk.disk_id, bytes)?;
             self.faults.point("grow_running.done").await
+        })
+    }
+
+    fn agent_answers(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.faults.point("agent").await?;
+            if let Some(time) = self.script.no_agent {
+                tokio::time::sleep(time).await;
+                return Err(err!(Timeout, "the guest's agent does not answer"));
+            }
+            Ok(())
         })
     }
 

@@ -1,6 +1,6 @@
 //! The actions of a server (spec 11 §6).
 
-use super::{ServerHooks, in_status, input, on_server};
+use super::{ServerHooks, in_status, input, login, on_server};
 use crate::{intent, task as tasks};
 use api_agent::ConsoleKind;
 use api_compute::status;
@@ -98,6 +98,17 @@ fn patience(hooks: &ServerHooks, body: &Map) -> Result<(bool, i64)> {
 fn stop<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
     Box::pin(async move {
         let (force, timeout_secs) = patience(hooks, &body)?;
+        let row = match row.text("status") == status::SET_PASSWORD {
+            true if force => login::give_way(op, row).await?,
+            true => {
+                return Err(err!(
+                    InvalidStatus,
+                    "server {} is being given a password; wait for the end of that, or stop it with is_force=true",
+                    row.name()
+                ));
+            }
+            false => row,
+        };
         let words: &[&str] = if force {
             &[status::RUNNING, status::STOP_FAIL, status::START_FAIL, status::UNKNOWN, status::READY]
         } else {

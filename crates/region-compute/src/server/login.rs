@@ -6,10 +6,11 @@
 use super::action::{host_ready, launch};
 use super::{ServerHooks, in_status, input, on_server, parts::not_in_bin};
 use crate::{intent, task as tasks};
-use api_compute::{Keypair, status};
-use base::{Error, Json, Kind as Cell, Result, Row, err};
+use api_compute::{Keypair, Server, status};
+use base::{Error, Json, Kind as Cell, Resource, Result, Row, err};
 use resource::{ActionFact, BoxFuture, Builder, Input, Map, Op, Reply};
 use serde_json::json;
+use std::time::Duration;
 use store::{Cond, Read, work};
 
 const fn input(name: &'static str, kind: Cell, doc: &'static str) -> Input {
@@ -22,6 +23,9 @@ const SET_PASSWORD: &[Input] = &[
     input("reset_password", Cell::Bool, "Make one up; `login-info` tells it."),
     input("auto_start", Cell::Bool, "Start a stopped server for it."),
 ];
+
+/// Longest a cancelled task takes to be gone; it has nothing to wait for.
+const GIVING_WAY: Duration = Duration::from_secs(20);
 
 pub(super) fn add(kind: Builder<ServerHooks>) -> Builder<ServerHooks> {
     kind.action(
@@ -70,6 +74,40 @@ fn set_password<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, mut body: 
             .await?;
         Ok(Reply::Object)
     })
+}
+
+/// Cancels the giving of a password, for somebody who will not wait for the guest's agent: what `login-info` tells is the one before. The server as it
+/// is afterwards.
+///
+/// # Errors
+/// `InvalidStatus` when the task is past its point of no return, as one that started the server first is; `ResourceBusy` when it does not end.
+pub(super) async fn give_way(op: &Op<'_>, row: Row) -> Result<Row> {
+    let id = row.id();
+    let cancelled = op.engine.db.tx(|tx| {
+        work(async move {
+            let held = Cond::eq("kind", "server").and(Cond::eq("id", id));
+            match tx.texts("task_holds", "task_id", held).await?.pop() {
+                Some(task) => task::cancel(tx, &task).await,
+                // It has just ended by itself.
+                None => Ok(()),
+            }
+        })
+    });
+    cancelled.await?;
+    let mut db = &op.engine.db;
+    let left = async {
+        loop {
+            match db.one(Server::facts(), id).await?.filter(|r| !r.flag("deleted")) {
+                None => return Err(err!(ResourceNotFound, "{} {} not found", "server", id)),
+                Some(now) if now.text("status") != status::SET_PASSWORD => return Ok(now),
+                Some(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    match tokio::time::timeout(GIVING_WAY, left).await {
+        Ok(now) => now,
+        Err(_) => Err(err!(ResourceBusy, "a task is at work on server {}; wait for its end", row.name())),
+    }
 }
 
 fn login_info<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {

@@ -354,6 +354,23 @@ async fn passwords_change(world: World) {
     assert_eq!((&told["username"], &told["password"]), (&json!("root"), &json!(FIRST)));
     *host.how.lock().unwrap() = How::Obedient;
 
+    // Whoever cuts the power does not wait for an agent that does not answer.
+    *host.how.lock().unwrap() = How::Deaf;
+    world.post(set, json!({"password": SECOND, "username": "other"})).await.unwrap();
+    refused(&world, "servers/vm/stop", json!({}), "InvalidStatusError", "is_force=true").await;
+    world.post("servers/vm/stop", json!({"is_force": true})).await.unwrap();
+    let going = &world.get("servers/vm").await.unwrap()["server"]["status"];
+    assert!(["start_stop", "stopping"].contains(&going.as_str().unwrap()), "{going}");
+    *host.how.lock().unwrap() = How::Obedient;
+    world.reach("vm", &["ready"]).await;
+    quiet(&world).await;
+    assert_eq!(info(&world).await.unwrap()["password"], FIRST);
+    let events = world.get("events?obj_type=server&action=set_password_fail&limit=100").await.unwrap().to_string();
+    assert!(events.contains("the task was cancelled"), "{events}");
+    world.post("servers/vm/start", json!({})).await.unwrap();
+    world.reach("vm", &["running"]).await;
+    quiet(&world).await;
+
     // A stopped one has it from its next start on; one can be started for it.
     down(&world, "vm").await;
     let vm = act(&world, "vm", "set-password", json!({"password": SECOND})).await;
