@@ -3,8 +3,8 @@
 use super::{Agents, hash, secret};
 use api_agent::{Enroll, Enrolled};
 use api_compute::Host;
-use base::{Kind, Resource, Result, Value, err, meta, new_id};
-use store::{Change, ChangeOp, Cond, Name, Read, Select, work};
+use base::{Kind, Resource, Result, Row, Value, err, meta, new_id};
+use store::{Change, ChangeOp, Cond, Name, Read, Select, Tx, work};
 
 impl Agents {
     /// Makes a token good for one host, for so many seconds.
@@ -66,15 +66,8 @@ impl Agents {
                     };
                     // Of a host that is new; one that asks again has been let in above.
                     let bounds = allowed.clone()?;
-                    let mut name = hostname.clone();
-                    for n in 1.. {
-                        if !tx.exists("hosts", Cond::eq("name", name.as_str()).and(Cond::eq("deleted", false))).await? {
-                            break;
-                        }
-                        name = format!("{hostname}-{n}");
-                    }
                     let host = Host {
-                        meta: meta::Standalone { id: new_id(), name, created_at: tx.now(), updated_at: tx.now(), ..Default::default() },
+                        meta: meta::Standalone { id: new_id(), created_at: tx.now(), updated_at: tx.now(), ..Default::default() },
                         status: meta::Status { status: "init".into(), progress: 100 },
                         enabled: meta::Enabled { enabled: true },
                         domain: meta::DomainOwned { domain_id: domain, domain_src: "local".into() },
@@ -94,8 +87,7 @@ impl Agents {
                         credential: stored.clone(),
                         ..Host::default()
                     };
-                    let row = host.to_row();
-                    tx.insert(&row).await?;
+                    let row = put(tx, host.to_row(), hostname).await?;
                     tx.emit(Change { op: ChangeOp::Create, ..resource::changed(&row) }).await?;
                     resource::audit(tx, &base::Ctx::platform("enroll"), &row, "create", String::new()).await?;
                     resource::within(tx, row.facts.table, &bounds, |_| 1).await?;
@@ -105,4 +97,22 @@ impl Agents {
             .await?;
         Ok(Enrolled { credential, host_id })
     }
+}
+
+/// Puts a new host's row in, under its hostname or the first free name of that kind. Several machines of one hostname may come at the same moment:
+/// who finds a name taken only when the other has committed takes the next one.
+async fn put(tx: &mut Tx, mut row: Row, hostname: &str) -> Result<Row> {
+    for n in 0.. {
+        let name = if n == 0 { hostname.to_string() } else { format!("{hostname}-{n}") };
+        let taken = Cond::eq("name", name.as_str()).and(Cond::eq("deleted", false));
+        if tx.exists("hosts", taken).await? {
+            continue;
+        }
+        row.set("name", name);
+        // Names are all that can clash: the identifier is new.
+        if tx.try_insert(&row).await? {
+            break;
+        }
+    }
+    Ok(row)
 }

@@ -5,11 +5,17 @@ use api_agent::{Enroll, GuestObserved, GuestState, Observed};
 use base::{Clock, Json, Timestamp};
 use resource::Method;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 use store::{Cond, Name, work};
 
-crate::world::on_both!(an_enrolment_may_be_asked_for_again, each_process_comes_to_know, a_failed_start_is_remembered);
+crate::world::on_both!(
+    an_enrolment_may_be_asked_for_again,
+    machines_of_one_name_come_at_once,
+    each_process_comes_to_know,
+    a_failed_start_is_remembered
+);
 
 /// A stopped server on a host; its identifier, and the host's.
 async fn stopped(world: &World) -> (String, region_compute::agent::HostId) {
@@ -51,6 +57,33 @@ async fn an_enrolment_may_be_asked_for_again(world: World) {
     world.delete("hosts/h1").await.unwrap();
     assert!(agents.authenticate(&first.credential).await.is_err_and(|e| e.to_string().contains("enrol the host again")));
     assert!(agents.enroll(ask("a1")).await.is_err());
+}
+
+/// Cloned machines, say, that are switched on together.
+async fn machines_of_one_name_come_at_once(world: World) {
+    const MANY: usize = 8;
+    let agents = &world.region.agents;
+    for round in ["node", "rack.example"] {
+        let mut tokens = Vec::new();
+        for _ in 0..MANY {
+            tokens.push(agents.new_token("default", 600).await.unwrap());
+        }
+        let enroll = |token: String| {
+            let agents = agents.clone();
+            tokio::spawn(async move { agents.enroll(Enroll { token, hostname: round.into(), secret: String::new() }).await })
+        };
+        let mut hosts = BTreeSet::new();
+        for answer in futures_util::future::join_all(tokens.into_iter().map(enroll)).await {
+            let enrolled = answer.unwrap().unwrap();
+            assert_eq!(agents.authenticate(&enrolled.credential).await.unwrap().as_str(), enrolled.host_id);
+            hosts.insert(enrolled.host_id);
+        }
+        let all = world.get("hosts?scope=system&limit=100").await.unwrap();
+        let named = all["hosts"].as_array().unwrap().iter().filter(|h| hosts.contains(h["id"].as_str().unwrap()));
+        let names: BTreeSet<&str> = named.map(|h| h["name"].as_str().unwrap()).collect();
+        let numbered: Vec<String> = (1..MANY).map(|n| format!("{round}-{n}")).collect();
+        assert_eq!(names, numbered.iter().map(String::as_str).chain([round]).collect());
+    }
 }
 
 async fn each_process_comes_to_know(world: World) {
