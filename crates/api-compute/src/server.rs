@@ -126,6 +126,9 @@ pub struct Server {
     /// MiB of disks that are still to be made: they count against the quota.
     #[field(hidden)]
     pub planned_mb: i64,
+    /// Processors that count for the licence: `vcpu_count`, and while a resize may still be taken back, the larger of both sizes.
+    #[field(hidden)]
+    pub vcpu_held: i64,
     /// Password put into it, sealed.
     #[field(hidden)]
     pub login_secret: String,

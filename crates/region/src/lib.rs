@@ -27,10 +27,12 @@ pub const MIGRATIONS: Migrations = Migrations {
     sqlite: &[
         ("0001_init.sql", include_str!("../migrations/sqlite/0001_init.sql")),
         ("0002_login_generation.sql", include_str!("../migrations/sqlite/0002_login_generation.sql")),
+        ("0003_vcpu_held.sql", include_str!("../migrations/sqlite/0003_vcpu_held.sql")),
     ],
     postgres: &[
         ("0001_init.sql", include_str!("../migrations/postgres/0001_init.sql")),
         ("0002_login_generation.sql", include_str!("../migrations/postgres/0002_login_generation.sql")),
+        ("0003_vcpu_held.sql", include_str!("../migrations/postgres/0003_vcpu_held.sql")),
     ],
 };
 

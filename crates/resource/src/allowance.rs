@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The kept count is never lower than what there is: creations raise it, and what goes away is noticed when it is counted anew, which happens before
-//! anything is refused. Its row is locked until the creating transaction ends, so that of many who come at once each sees those before it. Without a
+//! anything is refused. What is given up and may yet be wanted back must not have gone away by then: the column that is added up keeps the larger
+//! number until it is certain (a server's `vcpu_held`), for taking something back is never refused. The kept count's row is locked until the creating transaction ends, so that of many who come at once each sees those before it. Without a
 //! bound nothing of this happens.
 
 use crate::BoxFuture;
@@ -31,7 +32,7 @@ pub struct Bound {
     /// What is counted, for messages; the key of the kept count.
     pub what: &'static str,
     pub table: &'static str,
-    /// A column that is added up; rows are counted without.
+    /// A column that is added up, in which nothing shrinks that may grow again by itself; rows are counted without.
     pub sum: Option<&'static str>,
     pub most: i64,
     /// Changes whenever something else comes in force: nobody counted what was made meanwhile.

@@ -23,6 +23,9 @@ pub async fn faults(mut db: &Db) -> Result<Vec<String>> {
         must_equal(format!("processors of host {}", host.meta.name), host.cpu_commit, on().map(|s| s.vcpu_count).sum());
         must_equal(format!("memory of host {}", host.meta.name), host.mem_commit, on().map(|s| s.vmem_size).sum());
     }
+    for server in &servers {
+        must_equal(format!("processors of server {}", server.meta.name), server.vcpu_held, server.vcpu_count);
+    }
     for storage in db.list::<Storage>(live()).await? {
         let on = disks.iter().filter(|d| d.storage_id == storage.meta.id);
         must_equal(format!("space of storage {}", storage.meta.name), storage.used_capacity, on.map(|d| d.disk_size).sum());

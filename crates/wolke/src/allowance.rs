@@ -34,7 +34,7 @@ impl Allowance for Licensed {
             let bound = |what, table, sum, most| Bound { what, table, sum, most, mark: mark.clone() };
             let all = [
                 bound("servers", "servers", None, limits.servers),
-                bound("cpus", "servers", Some("vcpu_count"), limits.cpus),
+                bound("cpus", "servers", Some("vcpu_held"), limits.cpus),
                 bound("hosts", "hosts", None, limits.hosts),
             ];
             // Nought is any number.

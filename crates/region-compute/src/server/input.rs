@@ -56,6 +56,7 @@ pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut
         return Err(err!(InputParameter, "hypervisor: {} is not available here; use kvm", row.text("hypervisor")));
     }
     size(op, row).await?;
+    row.set("vcpu_held", row.int("vcpu_count"));
     check_words(row)?;
     let disks = disks(env, op, body, row).await?;
     let nics = nics(op, body).await?;

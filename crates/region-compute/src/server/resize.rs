@@ -69,15 +69,16 @@ fn change_config<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, mut body:
                 work(async move {
                     let now = intent::idle_server(tx, row).await?;
                     // Room, quota and licence now: a guest is not shut down for what it cannot get.
-                    let cpus = task.size.vcpu_count - now.int("vcpu_count");
-                    let changed = tasks::resize(tx, op.ctx, now, &task.size).await?;
+                    let held = now.int("vcpu_held");
+                    let changed = tasks::resize(tx, op.ctx, now, &task.size, anew).await?;
+                    let cpus = changed.int("vcpu_held") - held;
                     // The host of a stopped server has nothing to do until the next start.
                     if anew {
                         ::task::start(tx, op.ctx, on_server(task, row)).await?;
                         intent::change(tx, changed, |r| r.set("status", status::CHANGE_FLAVOR)).await?;
                     }
                     // Last: others who make or grow servers wait for what this holds.
-                    resource::within(tx, row.facts.table, bounds, |bound| if bound.sum == Some("vcpu_count") { cpus } else { 0 }).await
+                    resource::within(tx, row.facts.table, bounds, |bound| if bound.sum == Some("vcpu_held") { cpus } else { 0 }).await
                 })
             })
             .await?;

@@ -80,7 +80,7 @@ impl Step<Compute> for Anew {
     async fn act(&self, env: &Compute, tx: &mut Tx, key: &StepKey) -> Result<Turned> {
         let row = intent::server_row(tx, &self.power.server).await?;
         if Size::of(&row) != self.size {
-            resize(tx, &Ctx::platform("task"), row, &self.size).await?;
+            resize(tx, &Ctx::platform("task"), row, &self.size, true).await?;
         }
         self.power.act(env, tx, key).await
     }
@@ -88,17 +88,17 @@ impl Step<Compute> for Anew {
     async fn undo(&self, env: &Compute, tx: &mut Tx, key: &StepKey, out: &Turned) -> Result<()> {
         let Some(row) = tx.one(Server::facts(), &self.power.server).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
         // Somebody else may have taken what was given back meanwhile; then the size stays, and the server starts with it when it can.
-        write(tx, row, &self.before).await?;
+        write(tx, row, &self.before, false).await?;
         self.power.undo(env, tx, key, out).await
     }
 }
 
-/// Gives a server another size: its host must have the room, its project the quota.
-pub(crate) async fn resize(tx: &mut Tx, ctx: &Ctx, row: Row, size: &Size) -> Result<Row> {
+/// Gives a server another size: its host must have the room, its project the quota. `trial`: it may still be taken back.
+pub(crate) async fn resize(tx: &mut Tx, ctx: &Ctx, row: Row, size: &Size, trial: bool) -> Result<Row> {
     let before = Size::of(&row);
     let name = row.name().to_string();
     let (cpu, memory) = (size.vcpu_count - before.vcpu_count, size.vmem_size - before.vmem_size);
-    let Some(changed) = write(tx, row, size).await? else {
+    let Some(changed) = write(tx, row, size, trial).await? else {
         return Err(err!(
             InsufficientResource,
             "the host of server {} has not {} more processors and {} MiB more memory",
@@ -113,8 +113,9 @@ pub(crate) async fn resize(tx: &mut Tx, ctx: &Ctx, row: Row, size: &Size) -> Res
     Ok(changed)
 }
 
-/// Moves what the host has promised, and writes the size; `None` when the host has not the room.
-async fn write(tx: &mut Tx, row: Row, size: &Size) -> Result<Option<Row>> {
+/// Moves what the host has promised, and writes the size; `None` when the host has not the room. On trial, what is given back is kept from others
+/// who would have it by the licence, until the server runs with less: the size before must be there to come back to.
+async fn write(tx: &mut Tx, row: Row, size: &Size, trial: bool) -> Result<Option<Row>> {
     let (cpu, memory) = (size.vcpu_count - row.int("vcpu_count"), size.vmem_size - row.int("vmem_size"));
     if !intent::shift_host(tx, row.text("host_id"), cpu, memory).await? {
         return Ok(None);
@@ -122,7 +123,9 @@ async fn write(tx: &mut Tx, row: Row, size: &Size) -> Result<Option<Row>> {
     let row = intent::change(tx, row, |r| {
         let generation = r.int("generation") + 1;
         r.set("generation", generation);
+        let held = if trial { size.vcpu_count.max(r.int("vcpu_held")) } else { size.vcpu_count };
         r.set("vcpu_count", size.vcpu_count);
+        r.set("vcpu_held", held);
         r.set("vmem_size", size.vmem_size);
         r.set("instance_type", size.instance_type.as_str());
     })

@@ -213,9 +213,12 @@ impl Step<Compute> for Settle {
     async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {
         let row = intent::server_row(tx, &self.server).await?;
         intent::change(tx, row, |r| {
+            let size = r.int("vcpu_count");
             r.set("status", self.status);
             r.set("power_states", self.power);
             r.set("progress", 100);
+            // Whatever size it was to have, it has it now.
+            r.set("vcpu_held", size);
         })
         .await
         .map(drop)
@@ -306,10 +309,12 @@ async fn back(tx: &mut Tx, row: Row, reason: &str) -> Result<Row> {
             GuestState::Running => (api_compute::status::RUNNING, "on"),
             _ => (api_compute::status::READY, "off"),
         };
+        let size = r.int("vcpu_count");
         r.set("status", word);
         r.set("power_states", power);
         r.set("status_reason", reason);
         r.set("progress", 100);
+        r.set("vcpu_held", size);
     })
     .await
 }

@@ -36,7 +36,7 @@ impl Paper {
         let bound = |(what, most): &(&'static str, i64)| Bound {
             what,
             table: if *what == "hosts" { "hosts" } else { "servers" },
-            sum: (*what == "cpus").then_some("vcpu_count"),
+            sum: (*what == "cpus").then_some("vcpu_held"),
             most: *most,
             mark: mark.clone(),
         };
@@ -149,6 +149,42 @@ async fn growth(db: Db) {
     nothing_leaks(&world).await;
 }
 
+/// A smaller size that is taken back: until it is certain, nobody else has what it gave up.
+async fn taken_back(db: Db) {
+    let (world, paper) = world(db).await;
+    let host = world.host("h1", How::Obedient).await;
+    world.post("servers", vm("a", 4)).await.expect("a server");
+    world.reach("a", &["ready"]).await;
+    quiet(&world).await;
+    let how = |way| *host.how.lock().expect("no panic in between") = way;
+    let shrink = async || {
+        how(How::Deaf);
+        world.post("servers/a/change-config", json!({"vcpu_count": 1, "auto_start": true})).await.expect("it begins");
+        assert_eq!(world.get("servers/a").await.expect("the server")["server"]["vcpu_count"], 1);
+        // By another licence everything is counted anew, just now.
+        paper.take(&[("cpus", 6)]);
+    };
+    shrink().await;
+    let why = refused(world.post("servers", vm("b", 3)).await);
+    assert!(why.contains("for 6 cpus") && why.contains("there would be 7"), "{why}");
+    world.post("servers", vm("c", 1)).await.expect("two are free");
+    how(How::NoStarts);
+    world.reach("a", &["ready"]).await;
+    quiet(&world).await;
+    assert_eq!(world.get("servers/a").await.expect("the server")["server"]["vcpu_count"], 4);
+    assert_eq!(rush(&world, "d", 4, 1).await, 1, "with c there are six");
+    // One that comes to stay.
+    quiet(&world).await;
+    shrink().await;
+    refused(world.post("servers", vm("b", 1)).await);
+    how(How::Obedient);
+    world.reach("a", &["running"]).await;
+    quiet(&world).await;
+    assert_eq!(rush(&world, "e", 8, 1).await, 3, "three were given up");
+    quiet(&world).await;
+    nothing_leaks(&world).await;
+}
+
 async fn after_the_end(db: Db) {
     let (world, paper) = world(db).await;
     let _host = world.host("h1", How::Obedient).await;
@@ -234,5 +270,5 @@ macro_rules! on_both {
 }
 
 mod licensed {
-    on_both!(exactly_as_many, growth, after_the_end, hosts);
+    on_both!(exactly_as_many, growth, taken_back, after_the_end, hosts);
 }

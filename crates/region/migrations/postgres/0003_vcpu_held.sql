@@ -1,0 +1,2 @@
+ALTER TABLE "servers" ADD COLUMN "vcpu_held" BIGINT NOT NULL DEFAULT 0;
+UPDATE "servers" SET "vcpu_held" = "vcpu_count";
