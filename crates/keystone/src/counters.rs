@@ -33,6 +33,8 @@ pub struct Counters {
     at: ArcSwap<Option<Timestamp>>,
 }
 
+/// The console's gateway keeps nothing of anybody's, and answers paths it does not know with the console's page.
+const CONSOLE: &str = "yunionapi";
 /// Longest wait for one service.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -78,7 +80,8 @@ pub async fn refresh(state: &State) -> Result<Vec<String>> {
     let Some(client) = state.counters.client.get() else { return Ok(Vec::new()) };
     let token = own_token(state).await?;
     let catalogue = state.catalogue.load_full();
-    let asked = catalogue.iter().filter(|s| s.r#type != api_identity::SERVICE).filter_map(|s| Some((s, url(s)?)));
+    let asked =
+        catalogue.iter().filter(|s| ![api_identity::SERVICE, CONSOLE].contains(&s.r#type.as_str())).filter_map(|s| Some((s, url(s)?)));
     let answers = join_all(asked.map(|(service, url)| {
         let token = &token;
         async move {

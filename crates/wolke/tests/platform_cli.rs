@@ -109,6 +109,9 @@ fn resources_are_made_listed_changed_and_deleted() {
     assert_eq!(page.as_array().map(Vec::len), Some(2));
     assert!(String::from_utf8_lossy(&out.stderr).contains("--limit 0 shows all"));
     assert!(p.json("project list --limit 0").as_array().is_some_and(|all| all.len() >= 4));
+    // Every service was asked what it still keeps of it.
+    p.ok("project delete p3");
+    assert!(p.fails("project show p3").contains("404"));
     assert!(p.json("event list --scope system --obj-type serversku --limit 0").as_array().is_some_and(|all| all.len() >= 3));
     assert!(!p.ok("network list").lines().any(|l| l.contains("no rows")) && p.ok("network list").contains("default"));
     p.ok("usage");

@@ -34,7 +34,18 @@ pub async fn what_keeps_a_project_or_domain() {
     let keeper = keeper().await;
     let entry =
         ServiceEntry { name: "region2".into(), r#type: "compute_v2".into(), public_url: keeper.url.clone(), ..ServiceEntry::default() };
-    let cloud = cloud_with(keystone::Config { services: vec![entry], ..config() }, Clock::real()).await;
+    // A console's gateway is in the catalogue too, and has a page for everything.
+    let page = Router::new().get("/scope-resources", |_| async { Ok(Response::text("<!doctype html>")) });
+    let mut pages = Server::new(App::new(telemetry::Metrics::default()).mount("/", "pages", page));
+    let address = pages.bind("127.0.0.1:0", None).await.expect("a port");
+    let _pages = pages.start();
+    let console = ServiceEntry {
+        name: "apigateway".into(),
+        r#type: "yunionapi".into(),
+        public_url: format!("http://{address}"),
+        ..ServiceEntry::default()
+    };
+    let cloud = cloud_with(keystone::Config { services: vec![entry, console], ..config() }, Clock::real()).await;
     let process = service::Process::new(&telemetry::Metrics::default(), std::time::Duration::from_secs(5));
     cloud.keystone.count_resources(Client::new(ClientOptions { retries: 0, ..ClientOptions::default() }).expect("a client"), &process);
     let admin = cloud.admin().await;
