@@ -151,6 +151,7 @@ mod tests {
             parse("network create lan --wire w --ip-prefix 10.9.0.0/24 --gateway 10.9.0.1 --dns 10.9.0.2 --vlan-id 7").expect("a body"),
             json!({"name": "lan", "wire_id": "w", "guest_ip_prefix": "10.9.0.0/24", "guest_gateway": "10.9.0.1", "guest_dns": "10.9.0.2", "vlan_id": 7})
         );
+        assert_eq!(parse("disk create d --size 2g").expect("a body"), json!({"name": "d", "disk_size": "2g"}));
         assert!(parse("server stop web --set x={bad").expect_err("a mistake").to_string().contains("not JSON"));
         assert!(parse("server stop web --set x=1 --set x.y=2").is_err());
     }

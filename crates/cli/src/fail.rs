@@ -70,7 +70,13 @@ impl Fail {
         match (self.status, self.class) {
             (401, Some("SecondFactorRequired")) => "give it with `wolke login --otp CODE`, or with OS_PASSCODE beside OS_PASSWORD",
             (401, Some("WrongPassword")) => "is it the right user, and domain (--domain, OS_DOMAIN_NAME)?",
-            (401, _) => "log in: set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or run `wolke login`",
+            (401, _) if self.message.starts_with("you have no role in ") => {
+                "name another project (--project, OS_PROJECT_NAME), or ask an administrator for a role in this one"
+            }
+            // A code, a secret or a key that is wrong is none the righter for another login.
+            (401, _) if ["token", "log in"].iter().any(|word| self.message.contains(word)) => {
+                "log in: set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or run `wolke login`"
+            }
             (0, Some("BadGateway")) => "does the platform run, and is the address right? (`wolke login --help`)",
             _ => "",
         }
@@ -111,5 +117,9 @@ mod tests {
         assert!(text.contains("`wolke access explain compute/servers/create`") && text.ends_with("request cli-1"), "{text}");
         let code = Fail::refused(&err!(SecondFactorRequired, "a one-time password is needed"), 401, "cli-2").to_string();
         assert!(code.contains("--otp"), "{code}");
+        let nowhere = Fail::refused(&err!(Unauthorized, "you have no role in {}, or it is disabled", "web"), 401, "cli-3").to_string();
+        assert!(nowhere.contains("--project") && !nowhere.contains("log in"), "{nowhere}");
+        let code = Fail::refused(&err!(InvalidCredential, "the one-time password or recovery code is wrong"), 401, "cli-4").to_string();
+        assert!(!code.contains("log in"), "somebody who confirms a code is logged in: {code}");
     }
 }

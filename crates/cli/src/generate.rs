@@ -222,15 +222,17 @@ pub fn fielded(mut command: Command, fields: &[Field], demand: bool) -> Command 
     )
 }
 
-/// What people say instead of a field's whole name: `--wire` takes a name as well as an id, and that a network's gateway is its guests' goes without
-/// saying. Only where it could mean nothing else.
+/// What people say instead of a field's whole name: `--wire` takes a name as well as an id, that a network's gateway is its guests' goes without
+/// saying, and so does that a disk's size is the disk's. Only where it could mean nothing else.
 fn short_name(field: &Field, fields: &[Field], command: &Command) -> Option<String> {
-    let name = field.name.strip_suffix("_id").or_else(|| field.name.strip_prefix("guest_"))?;
-    let candidates = |f: &Field| f.name.strip_suffix("_id").or_else(|| f.name.strip_prefix("guest_")) == Some(name);
+    fn short(name: &str) -> Option<&str> {
+        name.strip_suffix("_id").or_else(|| name.strip_prefix("guest_")).or_else(|| name.strip_prefix("disk_"))
+    }
+    let name = short(&field.name)?;
     let long = name.replace('_', "-");
     let taken = TAKEN.contains(&long.as_str())
         || fields.iter().any(|f| f.name == name)
-        || fields.iter().filter(|f| candidates(f)).count() > 1
+        || fields.iter().filter(|f| short(&f.name) == Some(name)).count() > 1
         || command.get_arguments().any(|a| a.get_long() == Some(&long));
     (!taken).then_some(long)
 }

@@ -39,12 +39,12 @@ pub fn create_command(fields: &[Field]) -> Command {
             option(
                 "disk",
                 "SPEC",
-                "Disk (repeatable), the first is the root disk: 20g (of --image), image:20g, 100g:ssd, or a JSON object",
+                "Disk (repeatable), the first is the root disk: 20g (of --image), IMAGE:20g, 100g:ssd, or a JSON object",
             )
             .action(ArgAction::Append),
         )
         .arg(
-            option("net", "SPEC", "Network (repeatable) by id or name, with an address as in net:10.0.0.9, or a JSON object")
+            option("net", "SPEC", "Network (repeatable) by id or name, with an address as in NET:10.0.0.9, or a JSON object")
                 .action(ArgAction::Append),
         )
         .arg(option("keypair", "KEYPAIR", "Key pair put into the guest"))
@@ -179,6 +179,11 @@ pub async fn create(matches: &ArgMatches) -> Result<()> {
     let (server, count) = request(known, matches)?;
     if !server.contains_key("disks") {
         return Err(Fail::usage("name an image for the root disk with --image, or a disk with --disk; `wolke image list` shows images"));
+    }
+    if !server.contains_key("vmem_size") && !server.contains_key("instance_type") {
+        return Err(Fail::usage(
+            "say how large it is with --memory and --cpu, as in --memory 2G --cpu 2, or with --sku; `wolke sku list` shows sizes",
+        ));
     }
     let session = Session::open(matches).await?;
     let mut body = json!({ "server": server });
