@@ -7,16 +7,18 @@
 //! GET  imageutils/uploads/{id} ─▶ {offset, size}        DELETE: given up
 //! ```
 //!
-//! It waits as long as the image service waits for its body, half a minute; after that the file begins anew. Pieces go to the process that began.
+//! The image service waits half a minute for its body; a browser may be away for ten, so long as it takes to load a page anew and choose the file
+//! again. Meanwhile the service is given a byte now and then, of a few that are held back for that. Pieces go to the process that began.
 
 use crate::{Gateway, backend::queue, door::Visit, login::object, on, proxy};
-use base::{Error, Json, Result, Timestamp, err, hex_id};
+use base::{Clock, Error, Json, Result, Timestamp, err, hex_id};
 use futures_util::StreamExt;
 use http::{Bytes, Method, Reply, Request, Response, Router, StatusCode};
 use serde_json::json;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicI64, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicI64, atomic::Ordering},
+    time::Duration,
 };
 use tokio::{
     sync::{self, mpsc},
@@ -26,11 +28,15 @@ use tokio::{
 /// Open transfers of one user.
 const MOST: usize = 8;
 /// Nobody came back for so long, seconds.
-const PATIENCE: i64 = 120;
+const PATIENCE: i64 = 600;
+/// How often the image service hears something while nobody comes: three times as often as it must.
+const BEAT: Duration = Duration::from_secs(10);
+/// Bytes held back for that: one for each beat of the longest wait.
+const RESERVE: usize = 64;
 
 /// Transfers that are under way.
-#[derive(Default)]
-pub struct Uploads(Mutex<HashMap<String, Arc<Upload>>>);
+#[derive(Clone, Default)]
+pub struct Uploads(Arc<Mutex<HashMap<String, Arc<Upload>>>>);
 
 struct Upload {
     user: String,
@@ -43,7 +49,9 @@ struct Upload {
 
 /// The body of the request to the image service.
 struct Way {
+    /// Bytes that have come, those held back among them.
     offset: u64,
+    held: Bytes,
     /// None when all is sent.
     put: Option<mpsc::Sender<Result<Bytes>>>,
     answer: Option<JoinHandle<Result<(u16, Json)>>>,
@@ -70,13 +78,15 @@ impl Uploads {
     }
 
     /// Takes a transfer in; of many that one user begins at once, as many as he may have.
-    fn put(&self, id: &str, upload: Upload) -> Result<()> {
+    fn put(&self, id: &str, upload: Upload) -> Result<Weak<Upload>> {
         let mut all = self.all();
         if all.values().filter(|u| u.user == upload.user).count() >= MOST {
             return Err(err!(OutOfLimit, "{} transfers are open already; finish one or give it up", MOST));
         }
-        all.insert(id.to_string(), Arc::new(upload));
-        Ok(())
+        let upload = Arc::new(upload);
+        let weak = Arc::downgrade(&upload);
+        all.insert(id.to_string(), upload);
+        Ok(weak)
     }
 
     fn take(&self, id: &str) {
@@ -86,6 +96,51 @@ impl Uploads {
     /// Forgets what nobody came back for. The image service sees a body that breaks off, and keeps nothing of it.
     pub fn sweep(&self, now: Timestamp) {
         self.all().retain(|_, u| now.micros() - u.used.load(Ordering::Relaxed) < PATIENCE * 1_000_000);
+    }
+}
+
+impl Way {
+    /// Sends bytes on, all but the last few unless the file of `size` bytes is whole by them. False when the image service takes none any more.
+    async fn pass(&mut self, bytes: Bytes, size: u64) -> bool {
+        let Some(put) = &self.put else { return false };
+        // Whoever is dropped here has sent nothing and counted nothing.
+        let Ok(mut places) = put.reserve_many(2).await else { return false };
+        self.offset += bytes.len() as u64;
+        let keep = if self.offset < size { RESERVE } else { 0 };
+        let mut rest = bytes;
+        if rest.len() < keep {
+            rest = [&self.held[..], &rest[..]].concat().into();
+            self.held = Bytes::new();
+        }
+        let tail = rest.split_off(rest.len().saturating_sub(keep));
+        for piece in [std::mem::replace(&mut self.held, tail), rest].into_iter().filter(|p| !p.is_empty()) {
+            if let Some(place) = places.next() {
+                place.send(Ok(piece));
+            }
+        }
+        true
+    }
+
+    /// One byte of those held back, so that the image service sees a slow sender and not a dead one.
+    fn drip(&mut self) {
+        if let Some(place) = self.put.as_ref().and_then(|put| put.try_reserve().ok()).filter(|_| !self.held.is_empty()) {
+            place.send(Ok(self.held.split_to(1)));
+        }
+    }
+}
+
+/// Keeps a transfer that nobody brings pieces to, as long as somebody may come back.
+async fn keep(uploads: Uploads, id: String, upload: Weak<Upload>, clock: Clock) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        let Some(upload) = upload.upgrade() else { return };
+        uploads.sweep(clock.now());
+        // Whoever brings a piece now keeps it himself.
+        let Ok(mut way) = upload.way.try_lock() else { continue };
+        if way.put.is_none() || uploads.find(&id, &upload.user).is_err() {
+            return;
+        }
+        way.drip();
     }
 }
 
@@ -120,10 +175,11 @@ async fn begin(gateway: &Gateway, request: Request) -> Reply {
         let answer = call.send_any().await?;
         Ok((answer.status, answer.json().await?))
     });
-    let way = Way { offset: 0, put: Some(put), answer: Some(answer) };
+    let way = Way { offset: 0, held: Bytes::new(), put: Some(put), answer: Some(answer) };
     let upload = Upload { user: visit.session.user_id.clone(), size, used: AtomicI64::new(now.micros()), way: sync::Mutex::new(way) };
     let id = hex_id();
-    gateway.uploads.put(&id, upload)?;
+    let kept = gateway.uploads.put(&id, upload)?;
+    tokio::spawn(keep(gateway.uploads.clone(), id.clone(), kept, gateway.clock.clone()));
     Ok(Response::json(&json!({"id": id, "offset": 0, "size": size})))
 }
 
@@ -155,22 +211,23 @@ async fn piece(gateway: &Gateway, request: Request) -> Reply {
         return Err(more());
     }
     let mut body = visit.request.stream();
-    while let Some(bytes) = body.next().await {
-        let bytes = bytes?;
-        let next = way.offset + bytes.len() as u64;
-        if next > upload.size {
+    loop {
+        let bytes = match tokio::time::timeout(BEAT, body.next()).await {
+            Ok(Some(bytes)) => bytes?,
+            Ok(None) => break,
+            Err(_) => {
+                way.drip();
+                continue;
+            }
+        };
+        if way.offset + bytes.len() as u64 > upload.size {
             return Err(more());
         }
         upload.used.store(gateway.clock.now().micros(), Ordering::Relaxed);
-        let sent = match &way.put {
-            Some(put) => put.send(Ok(bytes)).await.is_ok(),
-            None => false,
-        };
-        if !sent {
+        if !way.pass(bytes, upload.size).await {
             // The image service has answered already: it says why.
             return ended(gateway, &id, &mut way).await;
         }
-        way.offset = next;
     }
     if way.offset < upload.size {
         return Ok(Response::json(&json!({"offset": way.offset})));
@@ -198,4 +255,73 @@ async fn give_up(gateway: &Gateway, request: Request) -> Reply {
     let (_, id, _) = held(gateway, request).await?;
     gateway.uploads.take(&id);
     Ok(Response::json(&json!({})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(capacity: usize) -> (Way, mpsc::Receiver<Result<Bytes>>) {
+        let (put, take) = mpsc::channel(capacity);
+        (Way { offset: 0, held: Bytes::new(), put: Some(put), answer: None }, take)
+    }
+
+    fn heard(take: &mut mpsc::Receiver<Result<Bytes>>) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Ok(piece) = take.try_recv() {
+            all.extend_from_slice(&piece.expect("bytes"));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn every_byte_once_whatever_is_held_back() {
+        let content: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
+        let (mut way, mut take) = way(16);
+        let (mut at, mut all) = (0, Vec::new());
+        for (n, size) in [1usize, 63, 64, 65, 1, 1, 3000, 0, 200, 64, 10, 5000, 1531].into_iter().enumerate() {
+            assert!(way.pass(Bytes::copy_from_slice(&content[at..at + size]), content.len() as u64).await);
+            at += size;
+            for _ in 0..n % 3 * 30 {
+                way.drip();
+                all.extend(heard(&mut take));
+            }
+            all.extend(heard(&mut take));
+            assert_eq!(way.offset, at as u64);
+            assert!(way.held.len() <= RESERVE && all == content[..at - way.held.len()], "after {at}");
+        }
+        assert_eq!((at, all.len()), (content.len(), content.len()), "the whole file is sent on whole");
+        way.drip();
+        assert_eq!(heard(&mut take), b"");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_kept_for_who_comes_back_and_not_for_ever() {
+        let clock = Clock::manual(Timestamp::default());
+        let (mut way, mut take) = way(256);
+        assert!(way.pass(Bytes::from(vec![7; 1000]), 5000).await);
+        let uploads = Uploads::default();
+        let used = AtomicI64::new(clock.now().micros());
+        let kept = uploads.put("one", Upload { user: "ann".into(), size: 5000, used, way: sync::Mutex::new(way) }).expect("a place");
+        tokio::spawn(keep(uploads.clone(), "one".into(), kept, clock.clone()));
+        assert_eq!(heard(&mut take).len(), 1000 - RESERVE);
+        let (mut beats, most) = (0, PATIENCE as u64 / BEAT.as_secs());
+        for _ in 0..most - 1 {
+            tokio::time::sleep(BEAT).await;
+            clock.advance(BEAT);
+            beats += heard(&mut take).len() as u64;
+        }
+        // At least as often as a service that waits thrice as long wants to hear something, and it is all there to go on from.
+        assert!(beats > most - 4, "{beats}");
+        assert_eq!(uploads.find("one", "ann").expect("it waits").way.lock().await.offset, 1000);
+        clock.advance(BEAT * 3);
+        tokio::time::sleep(BEAT * 2).await;
+        assert!(uploads.find("one", "ann").is_err());
+        // An end without a word would pass for a whole file.
+        let mut last = None;
+        while let Some(piece) = take.recv().await {
+            last = Some(piece);
+        }
+        assert!(last.expect("a last word").is_err());
+    }
 }

@@ -275,6 +275,44 @@ async fn platform_gateway_captcha() {
     let (status, body) = browser.send(Method::POST, "/api/v1/auth/login", Some(body)).await;
     assert_eq!((status, body), (200, json!("")));
     assert_eq!(browser.get("/api/v1/auth/user").await["data"]["name"], "admin");
+
+    // In words, for people who do not see: read from the question itself, in the caller's language, and as strict as the picture.
+    let mut browser = Browser::new(&platform.url());
+    let (status, text) = browser.take(browser.call(Method::GET, "/api/v1/auth/captcha?form=words")).await;
+    assert!(status == 200 && header(&browser, "content-type").starts_with("text/plain") && header(&browser, "cache-control") == "no-store");
+    let answer = in_digits(&String::from_utf8_lossy(&text));
+    assert_eq!(answer, read(&browser.jar["wolke_captcha"]));
+    refused(&mut browser, try_with(Some("0"), None, PASSWORD)).await;
+    refused(&mut browser, try_with(Some(&answer), None, PASSWORD)).await;
+    let told = browser.get("/api/v1/auth/captcha?form=words&format=json").await;
+    let answer = in_digits(told["text"].as_str().expect("a question"));
+    let spaced: Vec<String> = answer.chars().map(String::from).collect();
+    let body = try_with(Some(&spaced.join(" ")), told["id"].as_str(), PASSWORD);
+    assert_eq!(browser.send(Method::POST, "/api/v1/auth/login", Some(body)).await, (200, json!("")));
+    let call = browser.call(Method::GET, "/api/v1/auth/captcha?form=words").header("x-yunion-lang", "zh-CN");
+    let text = String::from_utf8(browser.take(call).await.1).expect("text");
+    assert!(text.contains('、') && !text.chars().any(|c| c.is_ascii_alphabetic()), "{text}");
+    // Asked for as often as pictures, and no oftener.
+    let mut refusals = 0;
+    for _ in 0..80 {
+        refusals += u32::from(browser.take(browser.call(Method::GET, "/api/v1/auth/captcha?form=words")).await.0 == 429);
+    }
+    assert!(refusals > 0, "there is no end to the questions");
+}
+
+/// The answer to a question in words, as its hearer finds it.
+fn in_digits(text: &str) -> String {
+    let value = |word: &str| {
+        let words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+        words.iter().position(|w| *w == word.trim_end_matches('.')).unwrap_or_else(|| panic!("{word} of {text}"))
+    };
+    let digit = |part: &str| match part.split(' ').collect::<Vec<_>>()[..] {
+        [a, "plus", b] => value(a) + value(b),
+        [a, "minus", b] => value(a) - value(b),
+        [a] => value(a),
+        _ => panic!("{part} of {text}"),
+    };
+    text.split_once(": ").expect("a list").1.split(", ").map(|part| digit(part).to_string()).collect()
 }
 
 /// A session ends where its user does.

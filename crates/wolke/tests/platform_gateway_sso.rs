@@ -14,6 +14,7 @@ use http::Method;
 use lab::{
     Platform,
     browser::{Browser, PASSWORD, platform, user},
+    page,
 };
 use node::{Node, SECRET};
 use serde_json::{Value as Json, json};
@@ -180,6 +181,16 @@ async fn by_browser(platform: &Platform, admin: &mut Browser, node: &mut Node) {
     // Another project is as much a login at the provider as the first.
     ann.post("/api/v1/auth/login", json!({"tenantId": told["projectId"]})).await;
     assert_eq!(ann.shown()["is_sso"], true);
+
+    // Somebody who has a password links himself from his profile, by hand, on the console's own pages; a provider that makes users takes no links.
+    let config = json!({"endpoint": node.issuer, "client_id": "wolke", "client_secret": SECRET, "scopes": ["openid", "profile", "email"]});
+    let id = provider(admin, json!({"name": "partner", "driver": "oidc", "config": {"oidc": config}})).await;
+    user(admin, "lena", "project_owner").await;
+    node.person("lena-there", json!({"name": "Lena Example"}));
+    let mut script = page::script("link.mjs");
+    script.args([&platform.url(), "lena", PASSWORD, &id, "lena-there"]);
+    let status = tokio::task::spawn_blocking(move || script.status()).await.expect("no panic").expect("node (Debian package nodejs)");
+    assert!(status.success(), "the link is not made or unmade as it should");
 }
 
 async fn step_by_step(platform: &Platform, admin: &mut Browser, node: &mut Node) {

@@ -1,5 +1,6 @@
 // The gateway's dialect for resources: list envelopes, bare objects, batches answered by 207.
 import { ApiError, call, del, errorOf, get, post, put, type Query } from './http'
+import { forget, placeOf, remember } from './unfinished'
 
 export type Row = Record<string, any> & { id: string }
 export interface Page<R = Row> {
@@ -47,12 +48,12 @@ const BREAKS = 12
 const LONGEST_PAUSE = 4000
 
 /**
- * Sends an image's bytes in pieces. A line that breaks is waited for and gone on from; `told` says so. The promise fails with [`ApiError`], and
- * `abort` ends the transfer.
+ * Sends an image's bytes in pieces, from where a transfer `from` before was left, if there was one. A line that breaks is waited for and gone on from;
+ * `told` says so. The promise fails with [`ApiError`]; `abort` ends the transfer, `pause` leaves it to be gone on with by the next page.
  */
-export function upload(fields: Record<string, unknown>, file: File, progress: (share: number) => void, told: (broken: boolean) => void) {
+export function upload(fields: Record<string, unknown>, file: File, from: { id: string; offset: number } | null, progress: (share: number) => void, told: (broken: boolean) => void) {
   let request: XMLHttpRequest | undefined
-  let stopped = false
+  let stopped: false | 'given up' | 'left' = false
   let path = ''
   const send = (at: number) =>
     new Promise<Row & { offset?: number }>((resolve, reject) => {
@@ -66,16 +67,18 @@ export function upload(fields: Record<string, unknown>, file: File, progress: (s
       r.send(file.slice(at, at + PIECE))
     })
   async function all(): Promise<Row> {
-    const begun = await post<{ id: string }>('/v1/imageutils/uploads', { ...fields, size: file.size })
-    path = `/v1/imageutils/uploads/${begun.id}`
-    for (let at = 0, breaks = 0; ; ) {
+    const begun = from ?? (await post<{ id: string; offset: number }>('/v1/imageutils/uploads', { ...fields, size: file.size }))
+    path = placeOf(begun.id)
+    remember(begun.id, file)
+    for (let at = begun.offset, breaks = 0; ; ) {
       try {
         const answer = await send(at)
-        if (answer.id) return answer
+        if (answer.id) return forget(), answer
         at = answer.offset ?? at
         breaks = 0
       } catch (e) {
         const lost = [0, 409, 502, 503, 504].includes((e as ApiError).status)
+        if (!lost) forget()
         if (stopped || !lost || ++breaks > BREAKS) throw e
         told(true)
         await new Promise((on) => setTimeout(on, Math.min(250 * 2 ** breaks, LONGEST_PAUSE)))
@@ -87,9 +90,14 @@ export function upload(fields: Record<string, unknown>, file: File, progress: (s
   return {
     done: all(),
     abort: () => {
-      stopped = true
+      stopped = 'given up'
+      forget()
       request?.abort()
       if (path) void del(path).catch(() => undefined)
+    },
+    pause: () => {
+      stopped = 'left'
+      request?.abort()
     },
   }
 }

@@ -40,16 +40,16 @@ const STROKES: [(char, &str); 23] = [
 type Point = (f32, f32);
 
 /// Chance, as much as a picture needs.
-struct Dice(Vec<u8>);
+pub struct Dice(Vec<u8>);
 
 impl Dice {
-    fn new() -> Result<Dice> {
+    pub fn new() -> Result<Dice> {
         let mut bytes = vec![0; 4096];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;
         Ok(Dice(bytes))
     }
 
-    fn roll(&mut self) -> u16 {
+    pub fn roll(&mut self) -> u16 {
         let mut next = || self.0.pop().unwrap_or_default();
         u16::from_le_bytes([next(), next()])
     }

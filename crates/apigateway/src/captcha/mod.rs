@@ -4,9 +4,11 @@
 //! GET auth/captcha ─▶ picture, and the sealed answer in a cookie ─▶ POST auth/login {…, captcha} ─▶ opened, compared, used up
 //! ```
 //!
-//! Nothing is kept until somebody answers: pictures cost no memory. An answer counts once, right or wrong, whichever process of the gateway takes it.
+//! With `form=words` it is a question in words instead, for people who do not see, under the same rules. Nothing is kept until somebody answers:
+//! pictures cost no memory. An answer counts once, right or wrong, whichever process of the gateway takes it.
 
 mod draw;
+mod words;
 
 use crate::{Gateway, cookie, login, on, proxy, throttle};
 use base::{Error, Json, Result, err, hex_id};
@@ -23,6 +25,7 @@ const TABLE: &str = "captchas";
 const PATIENCE: i64 = 300;
 /// What a console looks for in a refusal that asks for a picture.
 const CLASS: &str = "CaptchaRequired";
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// When a picture is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -59,7 +62,8 @@ pub fn wanted(gateway: &Gateway, request: &Request) -> bool {
     }
 }
 
-/// `GET captcha`: the picture, as PNG or with `format=json` as `{id, image, expires_in}`. `id` is what the cookie holds, for those without cookies.
+/// `GET captcha`: the picture, as PNG or with `format=json` as `{id, image, expires_in}`; with `form=words` a question in the caller's language, as
+/// text or `{id, text, expires_in}`. `id` is what the cookie holds, for those without cookies.
 fn picture(gateway: &Gateway, request: &Request) -> Reply {
     proxy::version(request)?;
     if gateway.options.captcha == When::Never {
@@ -67,13 +71,27 @@ fn picture(gateway: &Gateway, request: &Request) -> Reply {
     }
     // It costs more than a failed login.
     gateway.throttle.take(request.peer)?;
-    let answer = draw::answer()?;
-    let png = draw::of(&answer)?;
-    let question = Question { captcha: answer, nonce: hex_id(), until: gateway.clock.now().plus_secs(PATIENCE).micros() };
-    let id = gateway.sessions.seal().close(&serde_json::to_string(&question).map_err(Error::internal)?)?;
-    let response = match request.query.text("format") {
-        Some("json") => Response::json(&json!({"id": id, "image": STANDARD.encode(png), "expires_in": PATIENCE})),
-        _ => Response::bytes(HeaderValue::from_static("image/png"), png),
+    let seal = |answer: &str| {
+        let until = gateway.clock.now().plus_secs(PATIENCE).micros();
+        let question = Question { captcha: answer.to_string(), nonce: hex_id(), until };
+        gateway.sessions.seal().close(&serde_json::to_string(&question).map_err(Error::internal)?)
+    };
+    let json = request.query.text("format") == Some("json");
+    let (id, response) = if request.query.text("form") == Some("words") {
+        let (text, answer) = words::ask(request.lang)?;
+        let id = seal(&answer)?;
+        let told = json!({"id": id, "text": text, "expires_in": PATIENCE});
+        (id, if json { Response::json(&told) } else { Response::bytes(TEXT, text.into_bytes()) })
+    } else {
+        let answer = draw::answer()?;
+        let png = draw::of(&answer)?;
+        let id = seal(&answer)?;
+        let response = if json {
+            Response::json(&json!({"id": id, "image": STANDARD.encode(png), "expires_in": PATIENCE}))
+        } else {
+            Response::bytes(HeaderValue::from_static("image/png"), png)
+        };
+        (id, response)
     };
     Ok(cookie::ask(gateway, request, response, &id, PATIENCE))
 }
@@ -87,7 +105,7 @@ fn question(gateway: &Gateway, request: &Request, body: &Map<String, Json>) -> O
 }
 
 fn right(question: &Question, body: &Map<String, Json>) -> bool {
-    login::text(body, "captcha").to_ascii_uppercase().replace(' ', "") == question.captcha
+    login::text(body, "captcha").to_ascii_uppercase().replace([' ', ','], "") == question.captcha
 }
 
 /// `POST captcha {"captcha"}` → `{"vali"}`: whether it was read right; the login still needs it. A wrong one is used up.
@@ -114,7 +132,10 @@ pub async fn demand(gateway: &Gateway, request: &Request, body: &Map<String, Jso
         return Ok(None);
     }
     if login::text(body, "captcha").is_empty() {
-        return Ok(Some(refusal(request, &err!(InputParameter, "captcha: read the characters of the picture and send them along"))));
+        return Ok(Some(refusal(
+            request,
+            &err!(InputParameter, "captcha: read the characters of the picture, or answer the question in words, and send that along"),
+        )));
     }
     if let Some(question) = question(gateway, request, body) {
         let right = right(&question, body);
@@ -122,10 +143,7 @@ pub async fn demand(gateway: &Gateway, request: &Request, body: &Map<String, Jso
             return Ok(None);
         }
     }
-    Ok(Some(refusal(
-        request,
-        &err!(InputParameter, "captcha: these are not the characters of the picture, or it is too old; read another one"),
-    )))
+    Ok(Some(refusal(request, &err!(InputParameter, "captcha: that is not the answer, or the question is too old; read another one"))))
 }
 
 fn refusal(request: &Request, error: &Error) -> Response {

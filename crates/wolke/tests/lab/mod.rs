@@ -5,6 +5,7 @@
 pub mod browser;
 pub mod dice;
 pub mod machine;
+pub mod page;
 pub mod qga;
 pub mod users;
 
