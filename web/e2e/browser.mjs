@@ -8,7 +8,7 @@ const FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', 
 
 export async function open() {
   const home = mkdtempSync(join(tmpdir(), 'wolke-console-'))
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS, env: { ...process.env, HOME: home } })
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS, ignoreDefaultArgs: ['--hide-scrollbars'], env: { ...process.env, HOME: home } })
   browser.on('disconnected', () => rmSync(home, { recursive: true, force: true }))
   return browser
 }

@@ -9,6 +9,8 @@ import { createHmac } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { open, ready } from './browser.mjs'
+import { habits, onlyLooks, reasons } from './habits.mjs'
+import { watchShifts } from './shifts.mjs'
 
 const [url, password, out = 'e2e/out'] = process.argv.slice(2)
 if (!url || !password) throw new Error('node e2e/run.mjs URL ADMIN-PASSWORD [DIRECTORY]')
@@ -24,6 +26,7 @@ const run = Date.now().toString(36)
 const browser = await open()
 const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, locale: 'en-GB', ignoreHTTPSErrors: true })
 context.setDefaultTimeout(PATIENCE)
+await context.addInitScript(watchShifts)
 const page = await context.newPage()
 const complaints = []
 const listen = (p) => {
@@ -149,6 +152,7 @@ async function all() {
       await page.waitForFunction(() => !document.querySelector('.ghost-bar'))
       const error = page.locator('.main .note.bad[role=alert]')
       if (await error.count()) throw new Error(`${path}: ${await error.first().innerText()}`)
+      await reasons(page, path, say)
     }
   })
   await step('nothing of the main pages breaks the rules of accessibility', async () => {
@@ -200,6 +204,7 @@ async function all() {
     await page.locator('.row', { hasText: `seen ${run}` }).waitFor()
     console.log(`    ${live ? 'live' : 'polling'}, after ${Date.now() - began} ms`)
   })
+  await habits({ browser, context, page, url, run, go, step, say, api, confirm, pickAction, listen, patience: PATIENCE })
   await step('a change made by the command line', async () => {
     if (!process.env.WOLKE_CLI) return 'left out'
     await go(`/projects?search=p-${run}`)
@@ -400,20 +405,41 @@ async function all() {
   const online = (await api('GET', 'hosts?host_status=online&enabled=true&limit=1&scope=system')).data.total > 0
   if (!online && process.env.WOLKE_GUEST) throw new Error('no host is online')
   const file = process.env.WOLKE_IMAGE ?? join(out, 'blank.img')
-  if (!process.env.WOLKE_IMAGE) writeFileSync(file, Buffer.concat([Buffer.from('MBR\n'), Buffer.alloc(4 << 20)]))
-  await step('upload an image and watch it become ready', async () => {
+  if (!process.env.WOLKE_IMAGE) writeFileSync(file, Buffer.concat([Buffer.from('MBR\n'), Buffer.alloc(12 << 20)]))
+  await step('upload an image over a line that breaks and a page that is loaded anew, and watch it become ready', async () => {
     await go('/images/upload')
     await page.locator('input[type=file]').setInputFiles(file)
     await page.locator('#u-name').fill(`image-${run}`)
     if (!process.env.WOLKE_IMAGE) await page.locator('#u-format').selectOption('raw')
-    // The line breaks once on the way.
+    // The line breaks once on the way, and then the page is loaded anew in the middle of the file.
     let pieces = 0
-    await page.route('**/imageutils/uploads/*', (r) => (r.request().method() === 'PUT' && ++pieces === 1 ? r.abort('connectionreset') : r.continue()))
+    let away
+    const gone = new Promise((on) => (away = on))
+    await page.route('**/imageutils/uploads/*', (r) => {
+      if (r.request().method() !== 'PUT') return r.continue()
+      pieces++
+      return pieces === 1 ? r.abort('connectionreset') : pieces === 3 ? away() : r.continue()
+    })
     await page.locator('form button[type=submit]').click()
-    await page.waitForURL(/\/images\/[^u]/)
+    await gone
+    page.once('dialog', (d) => d.accept())
+    await page.reload()
     await page.unroute('**/imageutils/uploads/*')
-    say(pieces > 1, 'the transfer did not go on after its line had broken')
+    await page.locator('[data-left]').waitFor()
+    await page.locator('input[type=file]').setInputFiles(file)
+    await page.locator('[data-goes-on]').waitFor()
+    say((await page.locator('[data-goes-on]').innerText()).includes('8 MiB'), 'the transfer does not know what has come')
+    const rest = page.waitForRequest((r) => r.method() === 'PUT' && r.url().endsWith('offset=8388608'))
+    await page.locator('form button[type=submit]').click()
+    await rest
+    await page.waitForURL(/\/images\/[^u]/)
     await status('active')
+  })
+  await step('a viewer sees an image and no action on it', async () => {
+    const { id } = (await api('GET', `images?search=image-${run}`)).data.data[0]
+    await api('POST', `images/${id}/public`, { scope: 'system' })
+    await onlyLooks({ viewer, go, say, api }, 'images', id)
+    await api('POST', `images/${id}/private`, {})
   })
   if (!online) return console.log('left out  what needs a host: none is online')
 
@@ -463,7 +489,10 @@ async function all() {
   const server = (await api('GET', `servers?search=web-${run}`)).data.data[0].id
   await step('the server runs', async () => (await go(`/servers/${server}`), status('running')))
   await step('a deletion of what runs says why not', async () => {
+    await reasons(page, 'a server that runs', say)
     await page.locator('.head button[aria-haspopup=menu]').click()
+    await page.locator('[role=menu]').waitFor()
+    await reasons(page, 'its menu', say)
     say((await page.locator('[role=menuitem][data-action="delete"] .why').innerText()).length > 5, 'no reason is given')
     await page.keyboard.press('Escape')
   })
@@ -488,6 +517,16 @@ async function all() {
     await page.keyboard.type('clear; echo "the answer is $((6 * 7))"\n')
     await hear('the answer is 42')
   })
+  await step('the console is left and taken up again, filled from the clipboard, and fills the screen', async () => {
+    await page.locator('[data-tool=again]').click()
+    await page.locator('[data-console-state=open]').waitFor()
+    await page.evaluate(() => navigator.clipboard.writeText('echo "pasted $((40 + 3))"\n'))
+    await page.locator('[data-tool=paste]').click()
+    await hear('pasted 43')
+    await page.locator('[data-tool=full]').click()
+    await page.waitForFunction(() => document.fullscreenElement?.matches('.screen'))
+    await page.evaluate(() => document.exitFullscreen())
+  })
   await step('typed on the screen', async () => {
     await page.locator('[data-console=vnc]').click()
     await page.locator('[data-console-state=open]').waitFor()
@@ -497,6 +536,12 @@ async function all() {
     await changed(PICTURE)
     const notes = (await api('GET', `events?obj_id=${server}&action=console&scope=system&limit=20`)).data.data.map((e) => e.notes)
     say(['vnc opened', 'serial opened'].every((n) => notes.includes(n)), `the audit log does not tell of the consoles: ${notes}`)
+  })
+  await step('Ctrl-Alt-Del is heard', async () => {
+    await page.locator('[data-console-state=open]').waitFor()
+    await remember()
+    await page.locator('[data-tool=cad]').click()
+    await changed(PICTURE)
   })
   await step('stop it', async () => {
     await go(`/servers/${server}`)
@@ -518,6 +563,13 @@ async function all() {
     await page.screenshot({ path: join(out, 'blast-radius.png') })
     await confirm()
     await page.locator('.note.warn').first().waitFor()
+  })
+  await step('take the deletion back while it is offered', async () => {
+    await page.locator('.toast button.btn.small', { hasText: 'Undo' }).click()
+    await page.locator('.head [data-action="start"]').waitFor()
+    await pickAction('delete')
+    await confirm()
+    await page.locator('.head [data-action="cancel-delete"]').waitFor()
   })
   await step('bring it back from the recycle bin', async () => {
     await go('/servers?bin=1')

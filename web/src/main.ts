@@ -8,5 +8,6 @@ import { spoken, wordsOf } from './i18n/words'
 
 ahead('/v1/branding', spoken)
 if (document.cookie.includes('yunionauth=') && !location.pathname.startsWith('/login')) ahead('/v1/auth/user', spoken)
+if (/^\/(login|auth)\b/.test(location.pathname)) ahead('/v1/auth/regions', spoken)
 void wordsOf(spoken)
 void import('./app')

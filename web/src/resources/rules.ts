@@ -68,7 +68,7 @@ export const sharing = (plural: string): Action[] => [
 export const name: Column = { key: 'name', sort: true }
 export const status: Column = { key: 'status', as: 'status', width: 130, sort: true }
 export const enabled: Column = { key: 'enabled', as: 'bool', width: 90 }
-export const created: Column = { key: 'created_at', as: 'time', width: 130, sort: true }
+export const created: Column = { key: 'created_at', as: 'time', width: 150, sort: true }
 export const project: Column = { key: 'project', width: 120, link: ['projects', 'tenant_id'], more: true }
 export const domain: Column = { key: 'project_domain', label: 'domain', width: 110, more: true }
 export const zone: Column = { key: 'zone', width: 100, more: true }

@@ -1,6 +1,7 @@
 // What floats above a page: one menu and one hint at a time, for all of its buttons. The library that places them comes when the first is asked
 // for, so that a row of a table with a menu costs no more than its button.
 import { shallowReactive, type Component } from 'vue'
+import { leave } from './focus'
 
 export interface Entry {
   key: string
@@ -28,6 +29,8 @@ export const warm = () => (floating.wanted = true)
 /** Opens a menu, or closes it when it is the one that is open. */
 export function openMenu(menu: Menu) {
   warm()
+  // What is chosen from it may open a dialog, which gives the focus back to the button.
+  leave(menu.anchor)
   floating.hint = null
   floating.menu = floating.menu?.anchor === menu.anchor ? null : menu
 }
