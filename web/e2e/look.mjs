@@ -2,6 +2,7 @@
 // words, keys instead of words, and how much of it moved while it came (cumulative layout shift).
 //   node e2e/look.mjs URL PASSWORD [DIRECTORY] [only-these,pages]
 // WOLKE_IMAGE: a disk that boots; with it the platform is filled first with what pictures show. WOLKE_DOCS: where the pictures of docs/ go.
+// WOLKE_PAGES: the same as the last argument.
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -9,7 +10,7 @@ import { open, login, ready } from './browser.mjs'
 import { fill } from './fill.mjs'
 import { settled, watchShifts } from './shifts.mjs'
 
-const [url, password, out = 'e2e/out', only = ''] = process.argv.slice(2)
+const [url, password, out = 'e2e/out', only = process.env.WOLKE_PAGES ?? ''] = process.argv.slice(2)
 const wanted = (name) => !only || only.split(',').includes(name)
 mkdirSync(out, { recursive: true })
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -42,7 +43,7 @@ async function judge(page, name) {
       const narrow = style.overflowX !== 'visible' && style.overflowX !== 'auto' && style.overflowX !== 'scroll' && style.textOverflow !== 'ellipsis' && e.scrollWidth > e.clientWidth + 1
       const button = e.closest('.btn')
       return narrow || (button && button.scrollWidth > button.clientWidth + 1)
-    }).map((e) => e.textContent.trim().slice(0, 40))
+    }).concat([...document.querySelectorAll('[role=columnheader] .cut, [role=columnheader]')].filter((e) => e.scrollWidth > e.clientWidth + 1)).map((e) => e.textContent.trim().slice(0, 40))
     return { wide, raw, clipped }
   })
   if (found.wide) wrong.push(`${name}: wider than the window`)
@@ -150,14 +151,11 @@ await browser.close()
 
 const docs = process.env.WOLKE_DOCS
 if (docs) {
-  if (!only) for (const old of readdirSync(docs).filter((f) => f.endsWith('.png'))) rmSync(join(docs, old))
-  for (const [name, sizes] of Object.entries(SHOWN))
-    for (const [i, looks] of sizes.entries())
-      for (const look of looks) {
-        const file = `${name}-${Object.keys(SIZES)[i]}-${look}.png`
-        if (existsSync(join(out, file))) copyFileSync(join(out, file), join(docs, file))
-        else if (!only) wrong.push(`${file} is wanted for docs/ and was not taken`)
-      }
+  const files = Object.entries(SHOWN).flatMap(([name, sizes]) => sizes.flatMap((looks, i) => looks.map((look) => `${name}-${Object.keys(SIZES)[i]}-${look}.png`)))
+  for (const old of readdirSync(docs).filter((f) => f.endsWith('.png') && !files.includes(f))) rmSync(join(docs, old))
+  for (const file of files)
+    if (existsSync(join(out, file))) copyFileSync(join(out, file), join(docs, file))
+    else if (!only) wrong.push(`${file} is wanted for docs/ and was not taken`)
 }
 const seen = [...new Set(wrong)]
 console.log('layout shift, the most of both themes and languages (desk, phone):')
