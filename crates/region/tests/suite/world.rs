@@ -290,15 +290,19 @@ pub async fn document_of(agents: &Agents, id: &HostId) -> api_agent::Desired {
 /// Does what a host's documents say, for ever.
 pub async fn obey(agents: &Agents, id: &HostId, how: &Mutex<How>) {
     let mut version = -1;
+    let way = || *how.lock().expect("no panic in between");
     loop {
         let wait = Duration::from_millis(200);
-        if *how.lock().expect("no panic in between") == How::Deaf {
+        let news = if way() == How::Deaf { Ok(api_agent::News::default()) } else { agents.desired(id, version, wait).await };
+        let now = way();
+        // It may have become deaf while it waited for a document: that one it has not heard either.
+        if now == How::Deaf {
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         }
-        if let Ok(api_agent::News { document: Some(document), .. }) = agents.desired(id, version, wait).await {
+        if let Ok(api_agent::News { document: Some(document), .. }) = news {
             version = document.version;
-            let report = how.lock().expect("no panic in between").report(&document);
+            let report = now.report(&document);
             // The region may be going down with the test.
             let _heard = agents.observed(id, report).await;
         }
