@@ -22,7 +22,7 @@ export const projects: Description = {
 
 export const users: Description = {
   plural: 'users', singular: 'user', service: 'identity', scope: 'domain', group: 'access', icon: UserRound,
-  columns: [name, { key: 'displayname', width: 140 }, enabled, { key: 'email', width: 180 }, { key: 'enable_mfa', as: 'bool', width: 130 }, { key: 'allow_web_console', as: 'bool', width: 100 }, { ...domain, more: false }, { key: 'last_active_at', as: 'time', width: 155 }, { ...created, more: true }],
+  columns: [name, { key: 'displayname', width: 140 }, enabled, { key: 'email', width: 180 }, { key: 'enable_mfa', as: 'bool', width: 145 }, { key: 'allow_web_console', as: 'bool', width: 100 }, { ...domain, more: false }, { key: 'last_active_at', as: 'time', width: 155 }, { ...created, more: true }],
   filters: [{ key: 'enabled', options: ['true', 'false'], words: 'option' }],
   facts: [{ key: 'description' }, { key: 'mobile' }, { key: 'lang' }, { key: 'last_login_ip', as: 'mono' }, { key: 'last_login_source' }, { key: 'is_system_account', as: 'bool' }, { key: 'expired_at', as: 'time' }],
   hears: ['users'],

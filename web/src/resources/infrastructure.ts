@@ -47,10 +47,10 @@ export const hosts: Description = {
   columns: [
     name, { key: 'host_status', as: 'status', width: 120, sort: true }, enabled,
     { key: 'access_ip', as: 'mono', width: 130 },
-    { key: 'cpu_commit', as: 'percent', width: 140, value: (r) => [r.cpu_commit ?? 0, r.cpu_count ?? 0] },
+    { key: 'cpu_commit', as: 'percent', width: 160, value: (r) => [r.cpu_commit ?? 0, r.cpu_count ?? 0] },
     { key: 'mem_commit', as: 'percent', width: 210, value: (r) => [r.mem_commit ?? 0, r.mem_size ?? 0, 'mib'] },
     { key: 'mem_size', as: 'mib', width: 100, more: true },
-    { key: 'guests', label: 'servers', width: 80, value: (r) => r.guests ?? r.nonsystem_guests ?? '' },
+    { key: 'guests', label: 'servers', width: 95, value: (r) => r.guests ?? r.nonsystem_guests ?? '' },
     zone, { key: 'version', width: 110, more: true }, { ...created, more: true },
   ],
   filters: [{ key: 'host_status', options: ['online', 'offline'], words: 'status' }, { key: 'enabled', options: ['true', 'false'], words: 'option' }],
