@@ -12,6 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Everything waited for gets this long: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,8 +26,8 @@ pub fn on_a_machine(test: &str, body: impl AsyncFnOnce(Lab)) {
 /// The same where one program is not installed.
 pub fn on_a_machine_without(test: &str, missing: &str, body: impl AsyncFnOnce(Lab)) {
     if std::env::var(INSIDE).is_ok_and(|t| t == test) {
-        let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "host_net=info".into());
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        let filter: Targets = std::env::var("RUST_LOG").as_deref().unwrap_or("host_net=info").parse().unwrap();
+        tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).with(filter).init();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         return runtime.block_on(async { body(Lab::new()).await });
     }
