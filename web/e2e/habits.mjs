@@ -175,6 +175,7 @@ export async function habits({ browser, context, page, url, run, go, step, say, 
     let entries = 0
     for (const path of ['/networks', '/serverskus', '/keypairs', '/roles', '/users', '/policies', `/projects/${project.id}`]) {
       await go(path)
+      await page.locator('.row, .main .tabs').first().waitFor()
       const menus = page.locator('.row [data-menu], .main .head button[aria-haspopup=menu]')
       if (!(await menus.count())) continue
       await menus.first().click()
@@ -257,6 +258,7 @@ export async function onlyLooks({ viewer, go, say, api }, plural, id) {
   await viewer.locator(`[data-id="${id}"]`).waitFor()
   say(!(await viewer.locator('[data-menu], [data-bulk], .row input[type=checkbox], [data-create]').count()), `a viewer is offered actions on ${plural}`)
   await go(`/${plural}/${id}`, viewer)
+  await viewer.locator('.main .tabs').waitFor()
   say(!(await viewer.locator('.main [data-action], .main .head button[aria-haspopup=menu]').count()), `a viewer is offered actions on one of ${plural}`)
   const tried = await api('DELETE', `${plural}/${id}`, undefined, viewer)
   say(tried.status === 403, `a viewer's deletion of ${plural} is answered with ${tried.status}`)

@@ -152,7 +152,7 @@ await browser.close()
 const docs = process.env.WOLKE_DOCS
 if (docs) {
   const files = Object.entries(SHOWN).flatMap(([name, sizes]) => sizes.flatMap((looks, i) => looks.map((look) => `${name}-${Object.keys(SIZES)[i]}-${look}.png`)))
-  for (const old of readdirSync(docs).filter((f) => f.endsWith('.png') && !files.includes(f))) rmSync(join(docs, old))
+  for (const old of readdirSync(docs).filter((f) => /^[a-z-]+-(desk|phone)-(light|dark)-(en|zh)\.png$/.test(f) && !files.includes(f))) rmSync(join(docs, old))
   for (const file of files)
     if (existsSync(join(out, file))) copyFileSync(join(out, file), join(docs, file))
     else if (!only) wrong.push(`${file} is wanted for docs/ and was not taken`)

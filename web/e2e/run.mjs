@@ -562,10 +562,12 @@ async function all() {
     await page.evaluate(() => Promise.all(document.getAnimations().map((a) => a.finished)))
     await page.screenshot({ path: join(out, 'blast-radius.png') })
     await confirm()
-    await page.locator('.note.warn').first().waitFor()
+    await page.locator('.toast button.btn.small', { hasText: 'Undo' }).waitFor()
   })
   await step('take the deletion back while it is offered', async () => {
+    // At once: it is taken back when it has come to the bin.
     await page.locator('.toast button.btn.small', { hasText: 'Undo' }).click()
+    await page.locator('.toast', { hasText: 'back' }).waitFor()
     await page.locator('.head [data-action="start"]').waitFor()
     await pickAction('delete')
     await confirm()

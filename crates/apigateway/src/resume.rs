@@ -31,6 +31,9 @@ const MOST: usize = 8;
 const PATIENCE: i64 = 600;
 /// How often the image service hears something while nobody comes: three times as often as it must.
 const BEAT: Duration = Duration::from_secs(10);
+/// Transfers of everybody that wait for their page at most, a quarter of the image service's places: when there are more, it lets go of those it does
+/// not hear from.
+const KEPT: usize = 16;
 /// Bytes held back for that: one for each beat of the longest wait.
 const RESERVE: usize = 64;
 
@@ -131,12 +134,22 @@ impl Way {
 
 /// Keeps a transfer that nobody brings pieces to, as long as somebody may come back.
 async fn keep(uploads: Uploads, id: String, upload: Weak<Upload>, clock: Clock) {
+    let mut over = 0;
     loop {
         tokio::time::sleep(BEAT).await;
         let Some(upload) = upload.upgrade() else { return };
         uploads.sweep(clock.now());
         // Whoever brings a piece now keeps it himself.
         let Ok(mut way) = upload.way.try_lock() else { continue };
+        if way.put.as_ref().is_some_and(mpsc::Sender::is_closed) {
+            // Refused, or given up by the image service: the page may still come for the reason, and then its place is free.
+            over += 1;
+            if over > 6 {
+                return uploads.take(&id);
+            }
+        } else if uploads.all().len() > KEPT {
+            continue;
+        }
         if way.put.is_none() || uploads.find(&id, &upload.user).is_err() {
             return;
         }

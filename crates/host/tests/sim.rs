@@ -223,7 +223,47 @@ async fn a_running_guest_is_given_a_password_once() {
     assert_eq!(bench.world.hypervisor.login("g"), None, "a new process, told at its start");
 }
 
-/// Nobody waits for a guest whose agent does not answer, or that keeps a device: what is wanted by now is done at once.
+/// A device that is wanted again while the guest still has to let go of the one it was asked for is plugged anew; who stops the guest does not wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_slow_device_is_waited_for_unless_the_guest_is_to_end() {
+    const SLOW: Duration = Duration::from_secs(20);
+    let bench = Bench::new().await;
+    bench.world.hypervisor.script("g", Script { slow_devices: SLOW, ..Default::default() });
+    bench.region.edit(one_guest);
+    bench.guest(GuestState::Running).await;
+    let began = tokio::time::Instant::now();
+    bench.change(|g| g.nics.clear());
+    tokio::time::sleep(SLOW / 4).await;
+    bench.change(|g| g.nics = vec![nic(0)]);
+    let seen = bench.guest(GuestState::Running).await;
+    assert!(began.elapsed() >= SLOW && seen.error.is_empty(), "{seen:?} after {:?}", began.elapsed());
+    assert!(bench.world.hypervisor.devices("g").contains(&"nic0".to_string()), "it is plugged");
+    assert!(bench.world.network.ports().contains_key("tap0"));
+
+    let began = tokio::time::Instant::now();
+    bench.change(|g| g.nics.clear());
+    tokio::time::sleep(SLOW / 4).await;
+    bench.change(|g| (g.power, g.force_stop) = (Power::Off, true));
+    bench.guest(GuestState::Stopped).await;
+    assert!(began.elapsed() < SLOW, "{:?}", began.elapsed());
+}
+
+/// A guest that the document names no more while it is waited for is left alone, and so is the processor.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_guest_that_is_not_named() {
+    let bench = Bench::new().await;
+    bench.world.hypervisor.script("g", Script { no_agent: Some(Duration::from_secs(300)), ..Default::default() });
+    bench.region.edit(one_guest);
+    bench.guest(GuestState::Running).await;
+    bench.change(|g| (g.meta.password, g.meta.password_generation) = ("second".into(), 2));
+    bench.shows("the password is waited for", |o| o.guests[0].generation == 1).await;
+    bench.region.edit(|d| d.guests.clear());
+    bench.shows("nothing is told of it", |o| o.guests.is_empty()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(bench.region.last().guests.is_empty(), "somebody still tells of it");
+}
+
+/// Nobody waits for a guest whose agent does not answer: what is wanted by now is done at once.
 #[tokio::test(start_paused = true)]
 async fn waiting_for_a_guest_ends_when_something_else_is_wanted() {
     const SILENCE: Duration = Duration::from_secs(300);

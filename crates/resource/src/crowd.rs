@@ -114,15 +114,15 @@ impl<T> Crowd<T> {
 }
 
 impl<T: Clone> Crowd<T> {
-    /// The answer about `id`; `None` when whoever was asked knows nothing of it. `ask` is called at most once, and not at all when somebody else asks.
+    /// The answer about `id`; `None` when whoever was asked knows nothing of it. `ask` is not called when somebody else asks.
     ///
     /// # Errors
-    /// Those of `ask`; of somebody else's nobody hears, but asks himself.
+    /// Those of the question about `id` alone: one that failed for several is asked again by each for himself.
     pub async fn about<'a>(
         self: &Arc<Self>,
         key: Key,
         id: &str,
-        ask: impl FnOnce(Vec<String>) -> BoxFuture<'a, Result<HashMap<String, T>>>,
+        ask: impl Fn(Vec<String>) -> BoxFuture<'a, Result<HashMap<String, T>>>,
     ) -> Result<Option<T>> {
         let lead = match self.enter(key, id) {
             Ok(lead) => Some(lead),
@@ -137,7 +137,14 @@ impl<T: Clone> Crowd<T> {
         ids.extend(lead.iter().flat_map(|lead| &lead.others).map(|other| other.id.clone()));
         ids.sort_unstable();
         ids.dedup();
-        let mut told = ask(ids).await?;
+        let alone = ids.len() == 1;
+        let mut told = match ask(ids).await {
+            Err(_) if !alone => {
+                drop(lead);
+                return Ok(ask(vec![id.to_string()]).await?.remove(id));
+            }
+            told => told?,
+        };
         for other in lead.into_iter().flat_map(|mut lead| std::mem::take(&mut lead.others)) {
             // Nobody listens where a client has gone away.
             let _ = other.turn.send(Turn::Told(told.get(&other.id).cloned()));
@@ -276,9 +283,11 @@ mod tests {
         o.waiting(2).await;
         o.open.add_permits(1);
         assert!(first.await.expect("ended").is_ok());
-        o.fails.add_permits(1);
-        o.open.add_permits(1000);
+        // Together, and the second once more by itself.
+        o.fails.add_permits(2);
+        o.open.add_permits(2);
         assert!(second.await.expect("ended").is_err());
+        o.open.add_permits(1000);
         assert_eq!(third.await.expect("ended").expect("answered").as_deref(), Some("c"), "it asks again for itself");
         assert!(o.quiet());
     }

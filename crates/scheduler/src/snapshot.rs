@@ -193,7 +193,8 @@ impl Scheduler {
             Some(ids) => ids.iter().for_each(|id| drop(state.hosts.remove(id))),
         }
         for host in hosts {
-            let (storages, wires) = by_host.remove(host.meta.id.as_str()).unwrap_or_default();
+            let (storages, mut wires) = by_host.remove(host.meta.id.as_str()).unwrap_or_default();
+            wires.sort_unstable();
             let view = HostView {
                 online: host.host_status == "online",
                 maintenance: host.is_maintenance,

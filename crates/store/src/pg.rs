@@ -218,7 +218,11 @@ fn value(kind: Kind, cell: &PgValueRef<'_>) -> Result<Value> {
         Kind::Int => Value::Int(i64::from_be_bytes(eight()?)),
         Kind::Float => Value::Float(f64::from_be_bytes(eight()?)),
         Kind::Time => Value::Time(Timestamp(i64::from_be_bytes(eight()?))),
-        Kind::Bool => Value::Bool(matches!(bytes, [1])),
+        Kind::Bool => match bytes {
+            [0] => Value::Bool(false),
+            [1] => Value::Bool(true),
+            _ => return Err(bad(bytes)),
+        },
         Kind::Json => Value::Json(serde_json::from_str(text()?).map_err(|_| bad(bytes))?),
     })
 }

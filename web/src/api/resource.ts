@@ -1,6 +1,6 @@
 // The gateway's dialect for resources: list envelopes, bare objects, batches answered by 207.
 import { ApiError, call, del, errorOf, get, post, put, type Query } from './http'
-import { forget, placeOf, remember } from './unfinished'
+import { forget, hold, placeOf, remember } from './unfinished'
 
 export type Row = Record<string, any> & { id: string }
 export interface Page<R = Row> {
@@ -66,32 +66,45 @@ export function upload(fields: Record<string, unknown>, file: File, from: { id: 
       r.setRequestHeader('content-type', 'application/octet-stream')
       r.send(file.slice(at, at + PIECE))
     })
+  const halt = () => {
+    if (!stopped) return
+    if (stopped === 'given up' && path) void del(path).catch(() => undefined)
+    throw new ApiError(0, 'Aborted', '', '')
+  }
   async function all(): Promise<Row> {
     const begun = from ?? (await post<{ id: string; offset: number }>('/v1/imageutils/uploads', { ...fields, size: file.size }))
     path = placeOf(begun.id)
+    halt()
     remember(begun.id, file)
+    hold(begun.id, done)
     for (let at = begun.offset, breaks = 0; ; ) {
       try {
         const answer = await send(at)
-        if (answer.id) return forget(), answer
+        if (answer.id) return forget(begun.id), answer
         at = answer.offset ?? at
         breaks = 0
       } catch (e) {
-        const lost = [0, 409, 502, 503, 504].includes((e as ApiError).status)
-        if (!lost) forget()
+        const { status } = e as ApiError
+        const lost = [0, 409, 502, 503, 504].includes(status)
+        // Who is asked to log in again, or to wait, can go on afterwards.
+        if (!lost && ![401, 429].includes(status)) forget(begun.id)
         if (stopped || !lost || ++breaks > BREAKS) throw e
         told(true)
         await new Promise((on) => setTimeout(on, Math.min(250 * 2 ** breaks, LONGEST_PAUSE)))
+        halt()
         // Where it goes on is for the platform to say: what was on the way may have come.
         at = await get<{ offset: number }>(path).then((now) => (told(false), now.offset), (error: ApiError) => (error.status ? Promise.reject(error) : at))
+        halt()
       }
     }
   }
+  // Begun in a moment, when there is something to hold on to.
+  const done: Promise<Row> = Promise.resolve().then(all)
   return {
-    done: all(),
+    done,
     abort: () => {
       stopped = 'given up'
-      forget()
+      forget(path.split('/').pop() ?? '')
       request?.abort()
       if (path) void del(path).catch(() => undefined)
     },

@@ -2,7 +2,7 @@
 import { reactive } from 'vue'
 import { useI18n } from '@/i18n/use'
 import { useRouter } from 'vue-router'
-import { act, each, update, type Outcome, type Row } from '@/api/resource'
+import { act, each, show, update, type Outcome, type Row } from '@/api/resource'
 import { del } from '@/api/http'
 import { may } from '@/api/session'
 import type { Action, Description, Words } from '@/resources/types'
@@ -52,8 +52,17 @@ export function useActions() {
     if (!good.length) return
     const name = rows.length === 1 ? (rows[0].name ?? rows[0].id) : t('ui.rows', { n: good.length })
     const undo = a.undo
-    const offer = undo ? { label: t('ui.undo'), run: () => void each(d.plural, good.map((o) => o.id), undo.action).then((back) => (back.some((o) => o.error) ? say(t('ui.undo_failed'), { tone: 'bad', error: back.find((o) => o.error)!.error }) : say(t('ui.undone', { name })))) } : undefined
+    const offer = undo ? { label: t('ui.undo'), run: async () => void (await Promise.all(good.map((o) => inBin(d.plural, o.id))), each(d.plural, good.map((o) => o.id), undo.action).then((back) => (back.some((o) => o.error) ? say(t('ui.undo_failed'), { tone: 'bad', error: back.find((o) => o.error)!.error }) : say(t('ui.undone', { name }))))) } : undefined
     say(t('ui.did', { action: t(`act.${a.key}`), name }), { offer })
+  }
+
+  /** A deletion that is under way is taken back when it has come to the bin: until then the host puts the guest away. */
+  async function inBin(plural: string, id: string) {
+    for (let waits = 0; waits < 60; waits++) {
+      const row = await show(plural, id).catch(() => null)
+      if (!row || row.pending_deleted || !('pending_deleted' in row)) return
+      await new Promise((on) => setTimeout(on, 1000))
+    }
   }
 
   function start(d: Description, a: Action, rows: Row[], hooks: { done?: (o: Outcome[]) => void; expect?: (id: string, values: Partial<Row>) => void } = {}) {

@@ -7,7 +7,8 @@ let before: HTMLElement | null = null
 
 /** Remembers a place of the page; what lies above it is none. */
 export function leave(place: Element | null = document.activeElement) {
-  if (place instanceof HTMLElement && place !== document.body && !place.closest(ABOVE)) before = place
+  if (place === document.body) before = null
+  else if (place instanceof HTMLElement && !place.closest(ABOVE)) before = place
 }
 
 /** Goes back there when nothing is open any more, unless the focus has gone on by itself. */

@@ -1,5 +1,5 @@
-//! The question for people who do not see the picture: digits in words, some of them as small sums. There are more answers to guess from than the
-//! picture has, and nothing else about it is easier: it is asked for as often, good for as long, and used up by its first answer.
+//! The question for people who do not see the picture: digits in words, some of them as small sums. A program that is made for it reads words, as one
+//! made for it reads pictures; what both keep from guessing is the number of questions, and these are counted alike.
 
 use super::draw::Dice;
 use base::{Lang, Result};

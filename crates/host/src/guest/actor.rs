@@ -64,6 +64,9 @@ impl Actor {
             };
             let pause = match step {
                 Ok(Next::Now) => {
+                    if self.documents.has_changed().is_err() {
+                        return;
+                    }
                     self.tries = 0;
                     continue;
                 }
@@ -435,8 +438,9 @@ impl Actor {
         Ok(())
     }
 
-    /// Does what the guest may take its time for; a newer document that wants something else first ends it, as does the guest's own end. Tells
-    /// whether it was done. What is begun and given up must do no harm: the next look at the guest decides anew.
+    /// Does what the guest may take its time for. A newer document that wants the guest's end ends it, as does that end itself; waiting for an agent
+    /// is ended by whatever else is wanted. A device that the guest was asked for goes sooner or later, so that it is waited for even when it is wanted
+    /// again, and then plugged anew. Tells whether it was done.
     async fn while_wanted(&mut self, change: &Change, work: impl Future<Output = Result<()>>) -> Result<bool> {
         tokio::pin!(work);
         loop {
@@ -446,7 +450,14 @@ impl Actor {
                     let newer = self.documents.borrow_and_update().clone();
                     let life = self.life.borrow().clone();
                     let next = decide(newer.spec(), &life, &Needs::Ready, &self.memory, &self.site.host_now());
-                    if changed.is_err() || next != Action::Change(change.clone()) {
+                    let over = match next {
+                        Action::Kill | Action::PowerDown | Action::Erase | Action::Close(_) => true,
+                        Action::Change(same) if same == *change => false,
+                        _ => matches!(change, Change::SetPassword(_)),
+                    };
+                    if changed.is_err() || over {
+                        // It may yet let go of a device; what it has is looked at before anything else is done with it.
+                        self.unchecked |= !matches!(change, Change::SetPassword(_));
                         return Ok(false);
                     }
                     self.wanted = newer;

@@ -21,6 +21,8 @@ pub struct Script {
     pub power_button: PowerButton,
     /// Never lets go of a device it is asked for.
     pub keeps_devices: bool,
+    /// Takes so long to let go of one; whoever waits no more leaves it plugged.
+    pub slow_devices: Duration,
     /// No agent of its own answers: whoever waits for one does so for this long.
     pub no_agent: Option<Duration>,
 }
@@ -268,6 +270,9 @@ impl SimMachine {
 
     async fn device(&self, point: &str, device: String, plugged: bool) -> Result<()> {
         self.faults.point(point).await?;
+        if !plugged && !self.script.slow_devices.is_zero() {
+            tokio::time::sleep(self.script.slow_devices).await;
+        }
         if plugged {
             self.process().devices.insert(device);
             self.keep()?;

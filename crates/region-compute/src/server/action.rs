@@ -99,7 +99,10 @@ fn stop<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
     Box::pin(async move {
         let (force, timeout_secs) = patience(hooks, &body)?;
         let row = match row.text("status") == status::SET_PASSWORD {
-            true if force => login::give_way(op, row).await?,
+            true if force => {
+                host_ready(op, &row).await?;
+                login::give_way(op, row).await?
+            }
             true => {
                 return Err(err!(
                     InvalidStatus,

@@ -83,23 +83,34 @@ fn set_password<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, mut body: 
 /// `InvalidStatus` when the task is past its point of no return, as one that started the server first is; `ResourceBusy` when it does not end.
 pub(super) async fn give_way(op: &Op<'_>, row: Row) -> Result<Row> {
     let id = row.id();
+    let held = || Cond::eq("kind", "server").and(Cond::eq("id", id));
     let cancelled = op.engine.db.tx(|tx| {
         work(async move {
-            let held = Cond::eq("kind", "server").and(Cond::eq("id", id));
-            match tx.texts("task_holds", "task_id", held).await?.pop() {
-                Some(task) => task::cancel(tx, &task).await,
-                // It has just ended by itself.
-                None => Ok(()),
+            // Locked: what follows the giving of the password, somebody else's task among it, is none of ours.
+            let now = tx.one(Server::facts(), id).await?;
+            if now.is_none_or(|row| row.text("status") != status::SET_PASSWORD) {
+                return Ok(None);
             }
+            let holder = tx.texts("task_holds", "task_id", held()).await?.pop();
+            if let Some(task) = &holder {
+                task::cancel(tx, task).await?;
+            }
+            Ok(holder)
         })
     });
-    cancelled.await?;
+    let cancelled = cancelled.await?;
     let mut db = &op.engine.db;
     let left = async {
         loop {
             match db.one(Server::facts(), id).await?.filter(|r| !r.flag("deleted")) {
                 None => return Err(err!(ResourceNotFound, "{} {} not found", "server", id)),
-                Some(now) if now.text("status") != status::SET_PASSWORD => return Ok(now),
+                Some(now) if now.text("status") != status::SET_PASSWORD => {
+                    let holder = db.texts("task_holds", "task_id", held()).await?.pop();
+                    if holder.is_none() || holder != cancelled {
+                        return Ok(now);
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
                 Some(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
