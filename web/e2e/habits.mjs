@@ -175,7 +175,7 @@ export async function habits({ browser, context, page, url, run, go, step, say, 
     let entries = 0
     for (const path of ['/networks', '/serverskus', '/keypairs', '/roles', '/users', '/policies', `/projects/${project.id}`]) {
       await go(path)
-      await page.locator('.row, .main .tabs').first().waitFor()
+      if (path.split('/').length > 2) await page.locator('.main .tabs').waitFor()
       const menus = page.locator('.row [data-menu], .main .head button[aria-haspopup=menu]')
       if (!(await menus.count())) continue
       await menus.first().click()
