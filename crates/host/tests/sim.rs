@@ -248,15 +248,24 @@ async fn a_slow_device_is_waited_for_unless_the_guest_is_to_end() {
     assert!(began.elapsed() < SLOW, "{:?}", began.elapsed());
 }
 
-/// A guest that the document names no more while it is waited for is left alone, and so is the processor.
-#[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_guest_that_is_not_named() {
+/// How long a guest without an agent is asked for it.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// A guest that is to be given a password by its agent, which does not answer.
+async fn waiting_for_an_agent() -> Bench {
     let bench = Bench::new().await;
-    bench.world.hypervisor.script("g", Script { no_agent: Some(Duration::from_secs(300)), ..Default::default() });
+    bench.world.hypervisor.script("g", Script { no_agent: Some(SILENCE), ..Default::default() });
     bench.region.edit(one_guest);
     bench.guest(GuestState::Running).await;
     bench.change(|g| (g.meta.password, g.meta.password_generation) = ("second".into(), 2));
     bench.shows("the password is waited for", |o| o.guests[0].generation == 1).await;
+    bench
+}
+
+/// A guest that the document names no more while it is waited for is left alone, and so is the processor.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_guest_that_is_not_named() {
+    let bench = waiting_for_an_agent().await;
     bench.region.edit(|d| d.guests.clear());
     bench.shows("nothing is told of it", |o| o.guests.is_empty()).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -266,7 +275,6 @@ async fn nobody_waits_for_a_guest_that_is_not_named() {
 /// Nobody waits for a guest whose agent does not answer: what is wanted by now is done at once.
 #[tokio::test(start_paused = true)]
 async fn waiting_for_a_guest_ends_when_something_else_is_wanted() {
-    const SILENCE: Duration = Duration::from_secs(300);
     type Wish = fn(&mut GuestSpec);
     let wishes: [(Wish, GuestState); 5] = [
         (|g| (g.power, g.force_stop) = (Power::Off, true), GuestState::Stopped),
@@ -277,12 +285,7 @@ async fn waiting_for_a_guest_ends_when_something_else_is_wanted() {
         (|g| g.meta.password_generation = 0, GuestState::Running),
     ];
     for (wish, state) in wishes {
-        let bench = Bench::new().await;
-        bench.world.hypervisor.script("g", Script { no_agent: Some(SILENCE), ..Default::default() });
-        bench.region.edit(one_guest);
-        bench.guest(GuestState::Running).await;
-        bench.change(|g| (g.meta.password, g.meta.password_generation) = ("second".into(), 2));
-        bench.shows("the password is waited for", |o| o.guests[0].generation == 1).await;
+        let bench = waiting_for_an_agent().await;
         let began = tokio::time::Instant::now();
         bench.change(wish);
         let seen = bench.guest(state).await;
@@ -290,12 +293,7 @@ async fn waiting_for_a_guest_ends_when_something_else_is_wanted() {
         assert_eq!((seen.error.as_str(), bench.world.hypervisor.login("g")), ("", None));
     }
     // Another disk comes before the password, and the press of a button beside it; in the end it is said what did not come.
-    let bench = Bench::new().await;
-    bench.world.hypervisor.script("g", Script { no_agent: Some(SILENCE), ..Default::default() });
-    bench.region.edit(one_guest);
-    bench.guest(GuestState::Running).await;
-    bench.change(|g| (g.meta.password, g.meta.password_generation) = ("second".into(), 2));
-    bench.shows("the password is waited for", |o| o.guests[0].generation == 1).await;
+    let bench = waiting_for_an_agent().await;
     let began = tokio::time::Instant::now();
     bench.region.edit(|d| {
         d.disks.push(disk("d1"));

@@ -198,6 +198,15 @@ mod tests {
             tokio::spawn(self.clone().about(token, id.to_string()))
         }
 
+        /// One that has its turn, and waits for its answer.
+        async fn asking(self: &Arc<Self>, id: &str) -> tokio::task::JoinHandle<Result<Option<String>>> {
+            let first = self.start("t", id);
+            while self.asked.load(Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            first
+        }
+
         async fn waiting(&self, most: usize) {
             while self.crowd.lines().values().map(|line| line.waiting.len()).sum::<usize>() != most {
                 tokio::task::yield_now().await;
@@ -213,10 +222,7 @@ mod tests {
     #[tokio::test]
     async fn those_who_come_meanwhile_are_asked_for_together() {
         let o = Oracle::new(1);
-        let first = o.start("t", "a");
-        while o.asked.load(Relaxed) == 0 {
-            tokio::task::yield_now().await;
-        }
+        let first = o.asking("a").await;
         let ids: Vec<String> = (0..2 * MOST).map(|i| format!("b{}", i / 2)).chain(["NOBODY".to_string()]).collect();
         let others: Vec<_> = ids.iter().map(|id| o.start("t", id)).collect();
         o.waiting(ids.len()).await;
@@ -248,10 +254,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_goes_away_takes_nobody_along() {
         let o = Oracle::new(1);
-        let first = o.start("t", "a");
-        while o.asked.load(Relaxed) == 0 {
-            tokio::task::yield_now().await;
-        }
+        let first = o.asking("a").await;
         let gone = o.start("t", "b");
         o.waiting(1).await;
         let (stays, also) = (o.start("t", "c"), o.start("t", "d"));
@@ -275,10 +278,7 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_its_own() {
         let o = Oracle::new(1);
-        let first = o.start("t", "a");
-        while o.asked.load(Relaxed) == 0 {
-            tokio::task::yield_now().await;
-        }
+        let first = o.asking("a").await;
         let (second, third) = (o.start("t", "b"), o.start("t", "c"));
         o.waiting(2).await;
         o.open.add_permits(1);

@@ -67,13 +67,13 @@ export function upload(fields: Record<string, unknown>, file: File, from: { id: 
       r.send(file.slice(at, at + PIECE))
     })
   const halt = () => {
-    if (!stopped) return
-    if (stopped === 'given up' && path) void del(path).catch(() => undefined)
-    throw new ApiError(0, 'Aborted', '', '')
+    if (stopped) throw new ApiError(0, 'Aborted', '', '')
   }
   async function all(): Promise<Row> {
     const begun = from ?? (await post<{ id: string; offset: number }>('/v1/imageutils/uploads', { ...fields, size: file.size }))
     path = placeOf(begun.id)
+    // Given up before anybody knew where it is.
+    if (stopped === 'given up') void del(path).catch(() => undefined)
     halt()
     remember(begun.id, file)
     hold(begun.id, done)

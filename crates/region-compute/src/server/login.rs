@@ -84,35 +84,30 @@ fn set_password<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, mut body: 
 pub(super) async fn give_way(op: &Op<'_>, row: Row) -> Result<Row> {
     let id = row.id();
     let held = || Cond::eq("kind", "server").and(Cond::eq("id", id));
-    let cancelled = op.engine.db.tx(|tx| {
+    let at_work = op.engine.db.tx(|tx| {
         work(async move {
             // Locked: what follows the giving of the password, somebody else's task among it, is none of ours.
             let now = tx.one(Server::facts(), id).await?;
-            if now.is_none_or(|row| row.text("status") != status::SET_PASSWORD) {
-                return Ok(None);
-            }
             let holder = tx.texts("task_holds", "task_id", held()).await?.pop();
-            if let Some(task) = &holder {
+            if let Some(task) = &holder
+                && now.is_some_and(|row| row.text("status") == status::SET_PASSWORD)
+            {
                 task::cancel(tx, task).await?;
             }
             Ok(holder)
         })
     });
-    let cancelled = cancelled.await?;
+    let at_work = at_work.await?;
     let mut db = &op.engine.db;
     let left = async {
         loop {
-            match db.one(Server::facts(), id).await?.filter(|r| !r.flag("deleted")) {
-                None => return Err(err!(ResourceNotFound, "{} {} not found", "server", id)),
-                Some(now) if now.text("status") != status::SET_PASSWORD => {
-                    let holder = db.texts("task_holds", "task_id", held()).await?.pop();
-                    if holder.is_none() || holder != cancelled {
-                        return Ok(now);
-                    }
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                Some(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            // The status changes a moment before the task lets go.
+            let holder = db.texts("task_holds", "task_id", held()).await?.pop();
+            if holder.is_none() || holder != at_work {
+                let now = db.one(Server::facts(), id).await?.filter(|r| !r.flag("deleted"));
+                return now.ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "server", id));
             }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     match tokio::time::timeout(GIVING_WAY, left).await {
