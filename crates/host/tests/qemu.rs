@@ -123,9 +123,17 @@ async fn life_of_a_real_guest() {
         }
         assert!(Instant::now() < until, "the guest has only {macs:?}");
     }
-    let sizes = run_in(&mut agent, "cat /sys/block/vda/size /sys/block/vdb/size /sys/block/vdb/serial").await;
-    let blocks = |mib: u64| (mib << 20 >> 9).to_string();
-    assert_eq!(sizes.split_whitespace().collect::<Vec<_>>(), [&blocks(120), &blocks(16), "d1"]);
+    // The guest's kernel takes note of a new disk and of a new size in its own time.
+    let blocks = |mib: u64| mib << 20 >> 9;
+    let wanted = format!("{}\n{}\nd1", blocks(120), blocks(16));
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let sizes = run_in(&mut agent, "cat /sys/block/vda/size /sys/block/vdb/size /sys/block/vdb/serial").await;
+        if sizes.trim() == wanted {
+            break;
+        }
+        assert!(Instant::now() < until, "the guest sees {sizes}, not {wanted}");
+    }
     lab.change(&g, |g| {
         g.disks.truncate(1);
         g.nics.truncate(1);

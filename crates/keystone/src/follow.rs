@@ -49,22 +49,25 @@ impl State {
     /// meets it in his next request.
     pub async fn catch_up(&self) -> Result<()> {
         let _held = self.followed.lock().await;
-        self.db.feed().settle().await?;
+        let head = self.db.feed().settle().await?;
         loop {
             let from = self.cursor.load(SeqCst);
+            if from == head {
+                return Ok(());
+            }
             let batch = self.db.feed().after(from, 500).await?;
             if batch.lost {
                 return self.reload().await;
             }
-            if batch.changes.is_empty() {
-                return Ok(());
-            }
             let mut stale = Stale::default();
-            for (_, _, change) in batch.changes {
-                stale.add(&change.kind, change.id);
+            for (_, _, change) in &batch.changes {
+                stale.add(&change.kind, &change.id);
             }
             self.refresh(stale).await?;
             self.cursor.store(batch.cursor, SeqCst);
+            if batch.cursor >= head {
+                return Ok(());
+            }
         }
     }
 
@@ -156,11 +159,11 @@ impl State {
 }
 
 impl Stale {
-    fn add(&mut self, kind: &str, id: String) {
+    fn add(&mut self, kind: &str, id: &str) {
         match kind {
-            "domain" => drop(self.directory.entry(What::Domains).or_default().insert(id)),
-            "project" => drop(self.directory.entry(What::Projects).or_default().insert(id)),
-            "role" => drop(self.directory.entry(What::Roles).or_default().insert(id)),
+            "domain" => drop(self.directory.entry(What::Domains).or_default().insert(id.into())),
+            "project" => drop(self.directory.entry(What::Projects).or_default().insert(id.into())),
+            "role" => drop(self.directory.entry(What::Roles).or_default().insert(id.into())),
             "policy" | "rolepolicy" => self.rules = true,
             "service" | "endpoint" | "region" => self.catalogue = true,
             "revocation" => self.revocations = true,

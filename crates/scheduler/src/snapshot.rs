@@ -2,14 +2,36 @@
 
 use crate::{Outcome, Request, place};
 use api_compute::{Host, HostStorage, NetInterface, Network, Storage};
-use base::Result;
+use base::{Resource, Result, Value};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
-use store::{Cond, Db, Read};
+use store::{Cond, Db, Read, Select};
+
+/// How long the follower rests, so that what changes together is read together. Nobody waits for it: whoever places catches up himself.
+const REST: Duration = Duration::from_millis(200);
+
+const HOST: &[&str] = &[
+    "id",
+    "name",
+    "zone_id",
+    "host_type",
+    "cpu_architecture",
+    "host_status",
+    "status",
+    "enabled",
+    "is_maintenance",
+    "cpu_capacity",
+    "cpu_commit",
+    "cpu_reserved",
+    "mem_capacity",
+    "mem_commit",
+    "mem_reserved",
+];
+const STORAGE: &[&str] = &["id", "storage_type", "medium_type", "virtual_limit", "used_capacity", "enabled", "status"];
 
 /// One of few texts that all hosts share. Ten thousand copies of it would lie all over memory, and reading them is most of what a placement takes.
 pub type Word = Arc<str>;
@@ -93,6 +115,10 @@ fn shared<T: ?Sized + Eq + Hash>(known: &mut HashSet<Arc<T>>, one: &mut Arc<T>) 
     }
 }
 
+fn number(cell: &Value) -> i64 {
+    cell.as_int().unwrap_or(0)
+}
+
 /// Keeps a snapshot in memory and answers requests from it.
 pub struct Scheduler {
     db: Db,
@@ -115,21 +141,20 @@ impl Scheduler {
             let at = *self.cursor.lock().await;
             self.db.feed().wait(at, Duration::from_secs(30)).await?;
             self.catch_up().await?;
+            tokio::time::sleep(REST).await;
         }
     }
 
     /// Takes in everything committed so far: an answer after this knows of every commit before it.
     pub async fn catch_up(&self) -> Result<()> {
         let mut cursor = self.cursor.lock().await;
-        self.db.feed().settle().await?;
-        loop {
+        let head = self.db.feed().settle().await?;
+        while *cursor != head {
             let batch = self.db.feed().after(*cursor, 1000).await?;
             if batch.lost {
-                *cursor = batch.cursor;
+                // First the mark, then the reading: what changes in between is read twice, not missed.
                 self.reload(None).await?;
-                continue;
-            }
-            if batch.changes.is_empty() {
+                *cursor = batch.cursor;
                 return Ok(());
             }
             let (mut hosts, mut networks) = (HashSet::new(), HashSet::new());
@@ -150,7 +175,11 @@ impl Scheduler {
             self.load_hosts(Some(&hosts)).await?;
             self.load_networks(Some(&networks)).await?;
             *cursor = batch.cursor;
+            if *cursor >= head {
+                break;
+            }
         }
+        Ok(())
     }
 
     async fn reload(&self, only: Option<&HashSet<String>>) -> Result<()> {
@@ -164,53 +193,76 @@ impl Scheduler {
         }
         let among = |column: &'static str| only.map_or(Cond::True, |ids| Cond::is_in(column, ids.iter().map(String::as_str)));
         let live = || Cond::eq("deleted", false);
+        let ties = || live().and(among("host_id"));
+        let tied = Select::of(HostStorage::facts(), &["storage_id"]).filter(ties());
+        let asks = [
+            Select::of(Host::facts(), HOST).filter(live().and(among("id"))),
+            Select::of(HostStorage::facts(), &["host_id", "storage_id"]).filter(ties()),
+            Select::of(NetInterface::facts(), &["host_id", "wire_id"]).filter(ties()),
+            Select::of(Storage::facts(), STORAGE).filter(live().and(Cond::in_select("id", tied))),
+        ];
         let mut db = &self.db;
-        let hosts: Vec<Host> = db.list(live().and(among("id"))).await?;
-        let ties: Vec<HostStorage> = db.list(live().and(among("host_id"))).await?;
-        let nics: Vec<NetInterface> = db.list(live().and(among("host_id"))).await?;
-        let ids: HashSet<&str> = ties.iter().map(|t| t.storage_id.as_str()).collect();
-        let storages: HashMap<String, Storage> =
-            db.list::<Storage>(live().and(Cond::is_in("id", ids))).await?.into_iter().map(|s| (s.meta.id.clone(), s)).collect();
+        let Ok([hosts, ties, nics, storages]) = <[_; 4]>::try_from(db.together(&asks).await?) else { return Ok(()) };
+        let storages: HashMap<&str, &[Value]> = storages.iter().map(|s| (s[0].as_str(), &s[..])).collect();
         let mut by_host: HashMap<&str, (Vec<StorageView>, Vec<String>)> = HashMap::new();
         for tie in &ties {
-            if let Some(s) = storages.get(&tie.storage_id) {
-                let view = StorageView {
-                    id: s.meta.id.clone(),
-                    storage_type: s.storage_type.as_str().into(),
-                    medium: s.medium_type.as_str().into(),
-                    free: s.virtual_limit - s.used_capacity,
-                    usable: s.enabled.enabled && s.status.status == "online",
-                };
-                by_host.entry(&tie.host_id).or_default().0.push(view);
-            }
+            let Some([id, kind, medium, limit, used, enabled, status]) = storages.get(tie[1].as_str()) else { continue };
+            let view = StorageView {
+                id: id.as_str().into(),
+                storage_type: kind.as_str().into(),
+                medium: medium.as_str().into(),
+                free: number(limit) - number(used),
+                usable: enabled.as_bool() == Some(true) && status.as_str() == "online",
+            };
+            by_host.entry(tie[0].as_str()).or_default().0.push(view);
         }
         for nic in &nics {
-            by_host.entry(&nic.host_id).or_default().1.push(nic.wire_id.clone());
+            by_host.entry(nic[0].as_str()).or_default().1.push(nic[1].as_str().into());
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match only {
             None => *state = Snapshot { networks: std::mem::take(&mut state.networks), ..Snapshot::default() },
             Some(ids) => ids.iter().for_each(|id| drop(state.hosts.remove(id))),
         }
-        for host in hosts {
-            let (storages, mut wires) = by_host.remove(host.meta.id.as_str()).unwrap_or_default();
+        for host in &hosts {
+            let [
+                id,
+                name,
+                zone,
+                kind,
+                architecture,
+                online,
+                status,
+                enabled,
+                maintenance,
+                cpu,
+                cpu_commit,
+                cpu_reserved,
+                mem,
+                mem_commit,
+                mem_reserved,
+            ] = &host[..]
+            else {
+                continue;
+            };
+            let (storages, mut wires) = by_host.remove(id.as_str()).unwrap_or_default();
             wires.sort_unstable();
             let view = HostView {
-                online: host.host_status == "online",
-                maintenance: host.is_maintenance,
-                enabled: host.enabled.enabled,
-                status: host.status.status,
-                cpu_capacity: host.cpu_capacity,
-                cpu_commit: host.cpu_commit,
-                cpu_reserved: host.cpu_reserved,
-                mem_capacity: host.mem_capacity,
-                mem_commit: host.mem_commit,
-                mem_reserved: host.mem_reserved,
-                host_type: host.host_type.into(),
-                architecture: host.cpu_architecture.into(),
-                zone_id: host.zone_id,
-                name: host.meta.name,
-                id: host.meta.id,
+                id: id.as_str().into(),
+                name: name.as_str().into(),
+                zone_id: zone.as_str().into(),
+                host_type: kind.as_str().into(),
+                architecture: architecture.as_str().into(),
+                online: online.as_str() == "online",
+                status: status.as_str().into(),
+                enabled: enabled.as_bool() == Some(true),
+                maintenance: maintenance.as_bool() == Some(true),
+                cpu_capacity: number(cpu),
+                cpu_commit: number(cpu_commit),
+                cpu_reserved: number(cpu_reserved),
+                mem_capacity: number(mem),
+                mem_commit: number(mem_commit),
+                mem_reserved: number(mem_reserved),
                 storages,
                 wires: wires.into(),
             };

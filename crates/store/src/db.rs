@@ -1,6 +1,6 @@
 //! The handle of a database: opening, transactions, and what all handles share.
 
-use crate::feed::{self, Feed};
+use crate::feed::{self, Feed, Recent};
 use crate::known::Known;
 use crate::lease::Leases;
 use crate::migrate::{self, Migrations};
@@ -46,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) pending: Arc<Notify>,
     pub(crate) totals: Totals,
     pub(crate) known: Known,
+    pub(crate) recent: Recent,
 }
 
 impl Core {
@@ -89,7 +90,7 @@ impl Drop for Core {
 #[derive(Clone)]
 pub struct Db {
     pub(crate) core: Arc<Core>,
-    feed: Feed,
+    pub(crate) feed: Feed,
 }
 
 tokio::task_local! {
@@ -125,6 +126,7 @@ impl Db {
             pending: Arc::new(Notify::new()),
             totals: Totals::default(),
             known: Known::default(),
+            recent: Recent::default(),
         });
         let db = Db { feed: Feed { core: core.clone() }, core };
         migrate::prepare(&db).await?;

@@ -7,11 +7,14 @@
 //! Followers keep a cursor, the number of the last change they handled: [`Feed::after`] and [`Feed::wait`], or [`Subscription`] which is the two in
 //! a loop.
 
+mod recent;
+
 use crate::db::{Core, Engine};
 use crate::query::{Cond, Op, Order, Pick, Select};
 use crate::sql::{self, Arg, Dialect, Wish, Writer};
 use crate::tx::Tx;
 use base::{Error, Json, Kind, Result, Timestamp, Value};
+pub(crate) use recent::Recent;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -68,11 +71,13 @@ pub struct Change {
     pub data: Json,
 }
 
+/// Number, time of the transaction, change.
+pub type Numbered = (i64, Timestamp, Arc<Change>);
+
 /// Some changes in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Number, time of the transaction, change.
-    pub changes: Vec<(i64, Timestamp, Change)>,
+    pub changes: Vec<Numbered>,
     /// The cursor to go on with.
     pub cursor: i64,
     /// The cursor asked with is older than the oldest kept change (or from another life of the database): what lay between is gone. Take a snapshot of what
@@ -94,13 +99,24 @@ impl Feed {
         Ok(head)
     }
 
-    /// Up to `limit` changes after a cursor; 0 is the beginning, and a negative cursor is always lost.
+    /// The next changes after a cursor, at most `limit`, fewer than there are where those are at hand; none when there are none. 0 is the beginning, and
+    /// a negative cursor is always lost.
     pub async fn after(&self, cursor: i64, limit: u64) -> Result<Batch> {
+        let limit = limit.max(1);
+        let recent = &self.core.recent;
+        let known = || recent.after(cursor, limit).and_then(|changes| Some(Batch { cursor: changes.last()?.0, changes, lost: false }));
+        if let Some(batch) = known() {
+            return Ok(batch);
+        }
+        let _asking = recent.asking.lock().await;
+        if let Some(batch) = known() {
+            return Ok(batch);
+        }
         let mut q = Select::from("feed").column("seq", Kind::Int).column("at", Kind::Time);
         for column in &COLUMNS[1..] {
             q = q.column(*column, kind(column));
         }
-        let q = q.filter(Cond::cmp("seq", Op::Gt, cursor)).order(Order::asc("seq")).page(limit.max(1), 0);
+        let q = q.filter(Cond::cmp("seq", Op::Gt, cursor)).order(Order::asc("seq")).page(limit, 0);
         let rows = self.core.fetch(sql::select(self.core.dialect(), &q, Wish::default())?).await?;
         let changes: Vec<_> = rows.into_iter().map(read).collect::<Result<_>>()?;
         match (changes.first(), changes.last()) {
@@ -109,7 +125,8 @@ impl Feed {
                 if let Engine::Sqlite(crate::sqlite::Engine { durable: Some(durable), .. }) = &self.core.engine {
                     durable.flush_change(cursor).await?;
                 }
-                self.core.totals.heard(changes.iter().map(|(seq, _, change)| (*seq, change)));
+                self.core.totals.heard(changes.iter().map(|(seq, _, change)| (*seq, &**change)));
+                recent.put(&changes);
                 self.core.heard(cursor);
                 Ok(Batch { changes, cursor, lost: false })
             }
@@ -127,12 +144,13 @@ impl Feed {
     }
 
     async fn lost(&self) -> Result<Batch> {
+        self.core.recent.forget(i64::MAX);
         Ok(Batch { changes: Vec::new(), cursor: self.head().await?, lost: true })
     }
 
-    /// Makes [`Feed::after`] show all that is committed by now: for whoever must meet his own writes. On PostgreSQL changes get their numbers after the
-    /// commit, here or by another process; on SQLite they have them.
-    pub async fn settle(&self) -> Result<()> {
+    /// The number of the last change of all that is committed by now: whoever follows up to it meets his own writes. On PostgreSQL changes get their
+    /// numbers after the commit, here or by another process; on SQLite they have them.
+    pub async fn settle(&self) -> Result<i64> {
         number(&self.core).await
     }
 
@@ -163,7 +181,6 @@ impl Feed {
             // One waiter asks for all of this process.
             if let Ok(_asking) = self.core.poll.try_lock() {
                 number(&self.core).await?;
-                self.head().await?;
             }
             pause = (pause * 2).min(POLL.1);
         }
@@ -190,12 +207,13 @@ impl Feed {
             let mut tx = Tx::begin(db_core.clone(), 0).await?;
             gone += tx.delete("feed", Cond::cmp("seq", Op::Lt, upto)).await?;
             tx.commit().await?;
+            db_core.recent.forget(upto);
         }
     }
 
     /// Follows the feed from a cursor.
     pub fn subscribe(&self, cursor: i64) -> Subscription {
-        Subscription { feed: self.clone(), cursor }
+        Subscription { feed: self.clone(), cursor, begun: false }
     }
 }
 
@@ -203,6 +221,8 @@ impl Feed {
 pub struct Subscription {
     feed: Feed,
     cursor: i64,
+    /// Whether the cursor was looked at once: whether it is lost shows at the first question.
+    begun: bool,
 }
 
 impl Subscription {
@@ -210,12 +230,15 @@ impl Subscription {
     /// dropped call loses nothing.
     pub async fn next(&mut self) -> Result<Batch> {
         loop {
+            if self.begun {
+                self.feed.wait(self.cursor, Duration::from_secs(30)).await?;
+            }
             let batch = self.feed.after(self.cursor, 500).await?;
+            self.begun = true;
             if batch.lost || !batch.changes.is_empty() {
                 self.cursor = batch.cursor;
                 return Ok(batch);
             }
-            self.feed.wait(self.cursor, Duration::from_secs(30)).await?;
         }
     }
 
@@ -234,7 +257,7 @@ fn kind(column: &str) -> Kind {
     }
 }
 
-fn read(row: Vec<Value>) -> Result<(i64, Timestamp, Change)> {
+fn read(row: Vec<Value>) -> Result<Numbered> {
     let Ok(
         [Value::Int(seq), Value::Time(at), Value::Text(kind), Value::Text(id), Value::Text(op), Value::Int(version), domain, project, data],
     ) = <[Value; 9]>::try_from(row)
@@ -244,7 +267,7 @@ fn read(row: Vec<Value>) -> Result<(i64, Timestamp, Change)> {
     let op = ChangeOp::from_name(&op).ok_or_else(|| Error::internal(format!("the change feed has an operation {op}")))?;
     let text = |value: Value| if let Value::Text(text) = value { text } else { String::new() };
     let data = if let Value::Json(json) = data { json } else { Json::Null };
-    Ok((seq, at, Change { kind, id, op, version, domain_id: text(domain), project_id: text(project), data }))
+    Ok((seq, at, Arc::new(Change { kind, id, op, version, domain_id: text(domain), project_id: text(project), data })))
 }
 
 pub(crate) async fn head(core: &Core) -> Result<i64> {
@@ -304,22 +327,25 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<()> {
     Ok(())
 }
 
-/// PostgreSQL: gives numbers to what is committed and has none.
-async fn number(core: &Arc<Core>) -> Result<()> {
+/// PostgreSQL: gives numbers to what is committed and has none. Answers the number of the last change of all that was committed when it began.
+async fn number(core: &Arc<Core>) -> Result<i64> {
     if core.dialect() == Dialect::Sqlite {
-        return Ok(());
+        return Ok(*core.head.borrow());
     }
     loop {
-        let waiting = sql::select(Dialect::Postgres, &Select::from("feed_pending").page(1, 0), Wish::default())?;
-        if core.fetch(waiting).await?.is_empty() {
-            return Ok(());
+        let mut w = Writer::new(Dialect::Postgres);
+        w.raw("SELECT head, EXISTS (SELECT 1 FROM feed_pending) FROM feed_head");
+        let (head, waiting) = match &core.fetch(w.done(vec![Kind::Int, Kind::Bool])).await?[..] {
+            [row] => (row[0].as_int().unwrap_or(0), row[1].as_bool() == Some(true)),
+            _ => return Err(Error::internal("feed_head has no row")),
+        };
+        if !waiting {
+            core.heard(head);
+            return Ok(head);
         }
         let mut tx = Tx::begin(core.clone(), 0).await?;
         let lock = sql::select(Dialect::Postgres, &Select::from("feed_head").column("head", Kind::Int), Wish { facts: None, lock: true })?;
-        let rows = tx.ask(lock).await?;
-        let Some(head) = rows.first().and_then(|row| row[0].as_int()) else {
-            return Err(Error::internal("feed_head has no row"));
-        };
+        let before = tx.ask(lock).await?.first().and_then(|row| row[0].as_int()).unwrap_or(head);
         // The statement begins after the lock is ours, so it sees all that earlier holders committed.
         let mut w = Writer::new(Dialect::Postgres);
         let columns = COLUMNS.join(", ");
@@ -330,11 +356,15 @@ async fn number(core: &Arc<Core>) -> Result<()> {
             .raw("), put AS (INSERT INTO feed (seq, ")
             .raw(&columns)
             .raw(") SELECT ")
-            .arg(Arg::Int(head));
+            .arg(Arg::Int(before));
         w.raw(" + row_number() OVER (ORDER BY id), ").raw(&columns).raw(" FROM moved RETURNING seq)");
         w.raw(" UPDATE feed_head SET head = head + (SELECT COUNT(*) FROM put) WHERE id = 1 RETURNING head");
         let rows = tx.ask(w.done(vec![Kind::Int])).await?;
         tx.commit().await?;
-        core.heard(rows.first().and_then(|row| row[0].as_int()).unwrap_or(0));
+        let head = rows.first().and_then(|row| row[0].as_int()).unwrap_or(before);
+        core.heard(head);
+        if head - before < NUMBERED {
+            return Ok(head);
+        }
     }
 }

@@ -51,7 +51,7 @@ mod tx;
 mod work;
 
 pub use db::Db;
-pub use feed::{Batch, Change, ChangeOp, Feed, Subscription};
+pub use feed::{Batch, Change, ChangeOp, Feed, Numbered, Subscription};
 pub use known::Cells;
 pub use lease::{Lease, Leases};
 pub use migrate::Migrations;

@@ -96,6 +96,15 @@ impl Cond {
             (a, b) => Cond::Or(vec![a, b]),
         }
     }
+    /// Whether it is plain that no row meets it, so that nobody need be asked.
+    pub fn never(&self) -> bool {
+        match self {
+            Cond::False => true,
+            Cond::In(_, values) => values.is_empty(),
+            Cond::And(all) => all.iter().any(Cond::never),
+            _ => false,
+        }
+    }
     #[allow(clippy::should_implement_trait)]
     #[must_use]
     pub fn not(self) -> Cond {

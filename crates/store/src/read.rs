@@ -55,8 +55,16 @@ pub trait Read: Send {
 
     /// All rows of a resource that meet a condition, in no order.
     fn find(&mut self, facts: &'static Facts, cond: Cond) -> impl Future<Output = Result<Vec<Row>>> + Send {
-        let sql = sql::select(self.dialect(), &Select::whole(facts).filter(cond), Wish { facts: Some(facts), lock: false });
-        async move { Ok(of(facts, self.fetch(sql?).await?)) }
+        let sql = match cond.never() {
+            true => Ok(None),
+            false => sql::select(self.dialect(), &Select::whole(facts).filter(cond), Wish { facts: Some(facts), lock: false }).map(Some),
+        };
+        async move {
+            match sql? {
+                Some(sql) => Ok(of(facts, self.fetch(sql).await?)),
+                None => Ok(Vec::new()),
+            }
+        }
     }
 
     /// One page of the rows of a resource that meet a condition.

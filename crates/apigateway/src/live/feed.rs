@@ -76,21 +76,21 @@ async fn answer(db: &Db, guard: &Guard, gate: &dyn Gate, request: Request) -> Re
 
 async fn read(db: &Db, after: i64) -> Result<Lines> {
     let batch = db.feed().after(after, 500).await?;
-    let line = |(seq, _, c): (i64, base::Timestamp, store::Change)| {
+    let line = |(seq, _, c): &store::Numbered| {
         let text = |key: &str| c.data[key].as_str().unwrap_or_default().to_string();
         let ids = |key: &str| c.data[key].as_array().into_iter().flatten().filter_map(Json::as_str).map(String::from).collect();
         Line {
-            seq,
+            seq: *seq,
             op: c.op.name().to_string(),
             owner_id: text("owner_id"),
             public_scope: text("public_scope"),
             shared_project_ids: ids("shared_project_ids"),
             shared_domain_ids: ids("shared_domain_ids"),
-            kind: c.kind,
-            id: c.id,
-            domain_id: c.domain_id,
-            project_id: c.project_id,
+            kind: c.kind.clone(),
+            id: c.id.clone(),
+            domain_id: c.domain_id.clone(),
+            project_id: c.project_id.clone(),
         }
     };
-    Ok(Lines { changes: batch.changes.into_iter().map(line).collect(), cursor: batch.cursor, lost: batch.lost })
+    Ok(Lines { changes: batch.changes.iter().map(line).collect(), cursor: batch.cursor, lost: batch.lost })
 }

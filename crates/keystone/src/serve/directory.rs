@@ -45,7 +45,8 @@ async fn changes(desk: &Desk, visit: Visit) -> Reply {
         feed.wait(after, Duration::from_secs(wait.unsigned_abs())).await?;
     }
     let batch = feed.after(after, 500).await?;
-    let changes = batch.changes.into_iter().map(|(_, _, c)| Changed { kind: c.kind, id: c.id, op: c.op.name().to_string() }).collect();
+    let changed = |(_, _, c): &store::Numbered| Changed { kind: c.kind.clone(), id: c.id.clone(), op: c.op.name().to_string() };
+    let changes = batch.changes.iter().map(changed).collect();
     let out = Changes { changes, cursor: batch.cursor, lost: batch.lost };
     Ok(Response::json(&serde_json::to_value(out).map_err(Error::internal)?))
 }

@@ -6,17 +6,23 @@ use api_agent::{Desired, DiskSpec, Existence, GuestDisk as DiskLink, GuestMeta, 
 use api_compute::{Disk, GuestDisk, GuestNetwork, Host, HostStorage, Keypair, NetInterface, Network, Server};
 use base::{Resource, Result, Row, err};
 use std::collections::{BTreeMap, HashMap};
-use store::{Cond, Db, Read};
+use store::{Cond, Db, Read, Select};
 
 pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<Desired> {
-    // The version is read first: rows read later may be newer, never older, and then the next version brings them again.
-    let host: Host = db.get(host_id).await?.ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "host", host_id))?;
     let here = || Cond::eq("host_id", host_id).and(Cond::eq("deleted", false));
+    // The version is read first: rows read later may be newer, never older, and then the next version brings them again.
+    let asks = [
+        Select::of(Host::facts(), &["desired_version"]).filter(Cond::eq("id", host_id)),
+        Select::of(HostStorage::facts(), &["storage_id", "mount_point"]).filter(here()),
+        Select::of(NetInterface::facts(), &["wire_id", "bridge"]).filter(here()),
+    ];
+    let answers = db.together(&asks).await?;
+    let pairs = |n: usize| answers[n].iter().map(|row| (row[0].as_str(), row[1].as_str())).collect::<HashMap<_, _>>();
+    let version = answers[0].first().and_then(|row| row[0].as_int());
+    let version = version.ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "host", host_id))?;
+    let (mounts, wires) = (pairs(1), pairs(2));
     let disks: Vec<Disk> = db.list(here().and(Cond::ne("existence", ""))).await?;
     let servers = db.find(Server::facts(), here().and(Cond::ne("existence", ""))).await?;
-    let mounts: HashMap<String, String> =
-        db.list::<HostStorage>(here()).await?.into_iter().map(|m| (m.storage_id, m.mount_point)).collect();
-    let wires: HashMap<String, String> = db.list::<NetInterface>(here()).await?.into_iter().map(|n| (n.wire_id, n.bridge)).collect();
     let of_guests = |column: &'static str| Cond::is_in(column, servers.iter().map(|s| s.id())).and(Cond::eq("deleted", false));
     let mut ties: Vec<GuestDisk> = db.list(of_guests("guest_id")).await?;
     ties.sort_by_key(|t| t.index);
@@ -50,7 +56,7 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
             generation: disk.generation,
             existence: if present { Existence::Present } else { Existence::Absent },
             storage_id: disk.storage_id.clone(),
-            storage_path: mounts.get(&disk.storage_id).cloned().unwrap_or_default(),
+            storage_path: mounts.get(disk.storage_id.as_str()).copied().unwrap_or_default().into(),
             size_mb: disk.disk_size,
             format: disk.disk_format.clone(),
             image_id: image.id,
@@ -75,7 +81,7 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
     let mut networks: Vec<NetworkSpec> = networks.iter().map(|n| network(n, &wires, env)).collect::<Result<_>>()?;
     networks.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(Desired {
-        version: host.desired_version,
+        version,
         host_id: host_id.into(),
         images: images.into_values().collect(),
         disks: specs,
@@ -161,13 +167,13 @@ fn guest(
     }
 }
 
-fn network(n: &Network, wires: &HashMap<String, String>, env: &Compute) -> Result<NetworkSpec> {
+fn network(n: &Network, wires: &HashMap<&str, &str>, env: &Compute) -> Result<NetworkSpec> {
     let list = |text: &str| text.split(',').map(|t| t.trim().to_string()).filter(|t| !t.is_empty()).collect::<Vec<_>>();
     let dns = list(&n.guest_dns);
     Ok(NetworkSpec {
         id: n.meta.id.clone(),
         name: n.meta.name.clone(),
-        bridge: wires.get(&n.wire_id).cloned().unwrap_or_default(),
+        bridge: wires.get(n.wire_id.as_str()).copied().unwrap_or_default().into(),
         vlan_id: n.vlan_id,
         cidr: region_network::cidr(&n.to_row())?,
         gateway: n.guest_gateway.clone(),

@@ -74,7 +74,7 @@ async fn dropped_anywhere(rig: Rig) {
         assert!(want.len() >= done);
         let batch = db.feed().after(told.len() as i64, 1000).await.unwrap();
         assert!(!batch.lost);
-        told.extend(batch.changes.into_iter().map(|(_, _, change)| change.id));
+        told.extend(batch.changes.iter().map(|(_, _, change)| change.id.clone()));
         let mut sorted = told.clone();
         sorted.sort();
         want.sort();

@@ -7,7 +7,14 @@ use std::time::{Duration, Instant};
 use store::{Cond, Db, Dialect, Read, add, work};
 use tokio::task::JoinSet;
 
-both!(every_change_once_in_order, waiting_ends_at_once, trimmed_is_lost, what_is_undone_is_not_told, many_changes_of_one_transaction);
+both!(
+    every_change_once_in_order,
+    followers_ask_once,
+    waiting_ends_at_once,
+    trimmed_is_lost,
+    what_is_undone_is_not_told,
+    many_changes_of_one_transaction
+);
 
 const WRITERS: usize = 64;
 const EACH: i64 = 20;
@@ -64,6 +71,40 @@ async fn every_change_once_in_order(rig: Rig) {
         assert_eq!(last.len(), WRITERS);
     }
     assert_eq!(all[0], all[1], "all readers see the same");
+}
+
+/// What one follower has read costs the others nothing; who comes late or lies far behind gets the same.
+async fn followers_ask_once(rig: Rig) {
+    let db = rig.open().await;
+    let all = async |cursor: i64, upto: i64| {
+        let (mut follow, mut seen) = (db.feed().subscribe(cursor), Vec::new());
+        while follow.cursor() < upto {
+            seen.extend(follow.next().await.expect("reading").changes.iter().map(|(seq, _, change)| (*seq, change.version)));
+        }
+        assert!(seen.iter().copied().eq((cursor + 1..=upto).map(|n| (n, n))), "{seen:?}");
+    };
+    emit(&db, 1, 10).await;
+    settled(&db, 10).await;
+    all(4, 10).await;
+    let before = db.queries();
+    all(4, 10).await;
+    all(7, 10).await;
+    assert_eq!(db.queries() - before, 0, "nobody asks for what somebody has read");
+    all(0, 10).await;
+    db.tx(|tx| {
+        work(async move {
+            for n in 11..=3000 {
+                tx.emit(change("x", n)).await?;
+            }
+            Ok(())
+        })
+    })
+    .await
+    .expect("emitting");
+    settled(&db, 3000).await;
+    for cursor in [2990, 10, 1500, 0, 2999, 2500] {
+        all(cursor, 3000).await;
+    }
 }
 
 async fn emit(db: &Db, from: i64, to: i64) {

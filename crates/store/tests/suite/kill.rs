@@ -59,7 +59,7 @@ async fn killed_while_writing(rig: Rig) {
             let batch = db.feed().after(cursor, 10_000).await.unwrap();
             assert!(!batch.lost);
             cursor = batch.cursor;
-            told.extend(batch.changes.into_iter().map(|(_, _, c)| c.id));
+            told.extend(batch.changes.iter().map(|(_, _, c)| c.id.clone()));
             db.feed().wait(cursor, Duration::from_millis(10)).await.unwrap();
         }
         assert_eq!(told.len(), written.len(), "each told once");

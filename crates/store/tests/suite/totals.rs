@@ -156,7 +156,6 @@ async fn another_process_is_noticed(rig: Rig) {
 
 async fn the_feed_tells(rig: Rig) {
     let (here, there) = (rig.open().await, rig.open().await);
-    let mut follow = here.feed().subscribe(0);
     for n in 1..=5 {
         total(&here, Cond::True).await;
         let id = n.to_string();
@@ -174,7 +173,7 @@ async fn the_feed_tells(rig: Rig) {
             .await
             .expect("writing");
         there.feed().settle().await.expect("numbering");
-        let told = follow.next().await.expect("following");
+        let told = here.feed().after(n - 1, 10).await.expect("following");
         assert_eq!(told.changes.len(), 1);
         assert_eq!(total(&here, Cond::True).await, n, "heard of by the feed");
     }

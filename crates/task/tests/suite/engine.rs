@@ -448,13 +448,17 @@ async fn workers_share_the_work_on_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watchers_see_every_step_with_rising_versions() {
     let (db, env) = (fresh().await, Arc::new(Env::default()));
-    let cursor = db.feed().head().await.unwrap();
+    let mut cursor = db.feed().head().await.unwrap();
     let running = Running::new(engine(&db, &env, quick()));
     let id = begin(&db, &store("b1", "s1", false, false)).await.unwrap();
     let row = ended(&db, &id).await;
-    let batch = db.feed().after(cursor, 1000).await.unwrap();
-    let seen: Vec<(i64, String, i64)> = batch
-        .changes
+    let (head, mut changes) = (db.feed().settle().await.unwrap(), Vec::new());
+    while cursor < head {
+        let batch = db.feed().after(cursor, 1000).await.unwrap();
+        changes.extend(batch.changes);
+        cursor = batch.cursor;
+    }
+    let seen: Vec<(i64, String, i64)> = changes
         .iter()
         .filter(|(_, _, c)| c.kind == "task" && c.id == id)
         .map(|(_, _, c)| (c.version, c.data["stage"].as_str().unwrap().to_string(), c.data["progress"].as_i64().unwrap()))
