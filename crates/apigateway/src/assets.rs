@@ -42,14 +42,16 @@ pub fn routes(router: Router, gateway: &Arc<Gateway>) -> Router {
 
 fn answer(_: &Gateway, request: &Request) -> Reply {
     let path = request.segments().join("/");
-    // The interface has its own answers to what it does not know.
-    if path == "api" || path.starts_with("api/") {
-        let error = base::err!(NotFound, "there is nothing at {} {}", request.method, request.path.raw());
-        return Ok(crate::door::guarded(Err(error), &request.request_id, request.lang));
-    }
-    let Some((name, file)) = find(&path) else {
-        let missing = TABLE.contains_key(INDEX);
-        let response = Response::text(if missing { "there is nothing here\n" } else { UNBUILT });
+    let api = path == "api" || path.starts_with("api/");
+    // Who opens a page says that he reads pages. A client of the interfaces that asks for what is not there must not take the page for an answer.
+    let reader = path.is_empty() || request.header("accept").is_some_and(|all| all.contains("text/html"));
+    let Some((name, file)) = find(&path, reader).filter(|_| !api) else {
+        if api || !reader {
+            let error = base::err!(NotFound, "there is nothing at {} {}", request.method, request.path.raw());
+            return Ok(crate::door::guarded(Err(error), &request.request_id, request.lang));
+        }
+        let built = TABLE.contains_key(INDEX);
+        let response = Response::text(if built { "there is nothing here\n" } else { UNBUILT });
         return Ok(harden(response.with_status(StatusCode::NOT_FOUND), PAGE));
     };
     let tag = format!("\"{}\"", file.tag);
@@ -77,15 +79,15 @@ fn answer(_: &Gateway, request: &Request) -> Reply {
     Ok(harden(response, PAGE))
 }
 
-/// A file by its path; what looks like a page of the console is its one page.
-fn find(path: &str) -> Option<(&'static str, &'static File)> {
+/// A file by its path; for whoever reads pages, what looks like a page of the console is its one page.
+fn find(path: &str, reader: bool) -> Option<(&'static str, &'static File)> {
     let path = if path.is_empty() { INDEX } else { path };
     // The table has only names of the build: nothing else can be reached, whatever dots a path has.
     if let Some((name, file)) = TABLE.get_key_value(path) {
         return Some((name, file));
     }
     let last = path.rsplit('/').next().unwrap_or_default();
-    let page = !last.contains('.') && !path.starts_with("assets/");
+    let page = reader && !last.contains('.') && !path.starts_with("assets/");
     page.then(|| TABLE.get_key_value(INDEX)).flatten().map(|(name, file)| (*name, file))
 }
 

@@ -59,6 +59,9 @@ impl State {
             if batch.lost {
                 return self.reload().await;
             }
+            if batch.changes.is_empty() {
+                return Ok(());
+            }
             let mut stale = Stale::default();
             for (_, _, change) in &batch.changes {
                 stale.add(&change.kind, &change.id);

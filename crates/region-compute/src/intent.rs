@@ -93,10 +93,12 @@ pub(crate) async fn give_storage(tx: &mut Tx, storage_id: &str, size: i64) -> Re
     emit_storage(tx, storage_id).await
 }
 
-/// Takes processors and memory of a host; false when there are none.
+/// Takes processors and memory of a host; false when there are none, or when it takes no servers any more.
 pub(crate) async fn take_host(tx: &mut Tx, host_id: &str, cpu: i64, mem: i64) -> Result<bool> {
     let room = Cond::eq("id", host_id)
         .and(Cond::eq("deleted", false))
+        .and(Cond::eq("enabled", true))
+        .and(Cond::eq("is_maintenance", false))
         .and(Cond::Fits { used: "cpu_commit".into(), add: cpu, cap: "cpu_capacity".into() })
         .and(Cond::Fits { used: "mem_commit".into(), add: mem, cap: "mem_capacity".into() });
     if tx.update("hosts", room, vec![add("cpu_commit", cpu), add("mem_commit", mem)]).await? == 0 {

@@ -2,7 +2,7 @@
 
 use crate::{Outcome, Request, place};
 use api_compute::{Host, HostStorage, NetInterface, Network, Storage};
-use base::{Resource, Result, Value};
+use base::{Error, Resource, Result, Value};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
@@ -11,10 +11,7 @@ use std::{
 };
 use store::{Cond, Db, Read, Select};
 
-/// How long the follower rests, so that what changes together is read together. Nobody waits for it: whoever places catches up himself.
-const REST: Duration = Duration::from_millis(200);
-
-const HOST: &[&str] = &[
+const HOST: [&str; 15] = [
     "id",
     "name",
     "zone_id",
@@ -31,7 +28,7 @@ const HOST: &[&str] = &[
     "mem_commit",
     "mem_reserved",
 ];
-const STORAGE: &[&str] = &["id", "storage_type", "medium_type", "virtual_limit", "used_capacity", "enabled", "status"];
+const STORAGE: [&str; 7] = ["id", "storage_type", "medium_type", "virtual_limit", "used_capacity", "enabled", "status"];
 
 /// One of few texts that all hosts share. Ten thousand copies of it would lie all over memory, and reading them is most of what a placement takes.
 pub type Word = Arc<str>;
@@ -115,6 +112,10 @@ fn shared<T: ?Sized + Eq + Hash>(known: &mut HashSet<Arc<T>>, one: &mut Arc<T>) 
     }
 }
 
+fn astray() -> Error {
+    Error::internal("what was read of hosts is not what was asked for")
+}
+
 fn number(cell: &Value) -> i64 {
     cell.as_int().unwrap_or(0)
 }
@@ -141,7 +142,6 @@ impl Scheduler {
             let at = *self.cursor.lock().await;
             self.db.feed().wait(at, Duration::from_secs(30)).await?;
             self.catch_up().await?;
-            tokio::time::sleep(REST).await;
         }
     }
 
@@ -155,6 +155,9 @@ impl Scheduler {
                 // First the mark, then the reading: what changes in between is read twice, not missed.
                 self.reload(None).await?;
                 *cursor = batch.cursor;
+                return Ok(());
+            }
+            if batch.changes.is_empty() {
                 return Ok(());
             }
             let (mut hosts, mut networks) = (HashSet::new(), HashSet::new());
@@ -196,13 +199,13 @@ impl Scheduler {
         let ties = || live().and(among("host_id"));
         let tied = Select::of(HostStorage::facts(), &["storage_id"]).filter(ties());
         let asks = [
-            Select::of(Host::facts(), HOST).filter(live().and(among("id"))),
+            Select::of(Host::facts(), &HOST).filter(live().and(among("id"))),
             Select::of(HostStorage::facts(), &["host_id", "storage_id"]).filter(ties()),
             Select::of(NetInterface::facts(), &["host_id", "wire_id"]).filter(ties()),
-            Select::of(Storage::facts(), STORAGE).filter(live().and(Cond::in_select("id", tied))),
+            Select::of(Storage::facts(), &STORAGE).filter(live().and(Cond::in_select("id", tied))),
         ];
         let mut db = &self.db;
-        let Ok([hosts, ties, nics, storages]) = <[_; 4]>::try_from(db.together(&asks).await?) else { return Ok(()) };
+        let Ok([hosts, ties, nics, storages]) = <[_; 4]>::try_from(db.together(&asks).await?) else { return Err(astray()) };
         let storages: HashMap<&str, &[Value]> = storages.iter().map(|s| (s[0].as_str(), &s[..])).collect();
         let mut by_host: HashMap<&str, (Vec<StorageView>, Vec<String>)> = HashMap::new();
         for tie in &ties {
@@ -243,7 +246,7 @@ impl Scheduler {
                 mem_reserved,
             ] = &host[..]
             else {
-                continue;
+                return Err(astray());
             };
             let (storages, mut wires) = by_host.remove(id.as_str()).unwrap_or_default();
             wires.sort_unstable();

@@ -86,6 +86,7 @@ impl Scheduler {
                 Ok(json!({"data": rows, "total": total, "limit": limit, "offset": 0}))
             }
             ["candidate-list"] => {
+                self.catch_up().await?;
                 let limit = int(body, "limit").unwrap_or(20).clamp(1, 2048) as usize;
                 let offset = int(body, "offset").unwrap_or(0).max(0) as usize;
                 let zone = body.get("zone").and_then(Json::as_str).unwrap_or_default();
@@ -95,10 +96,13 @@ impl Scheduler {
                 });
                 Ok(json!({"data": rows, "total": total, "limit": limit, "offset": offset}))
             }
-            ["candidate-detail", which] => self.with(|s| {
-                let host = s.hosts().get(*which).or_else(|| s.hosts().values().find(|h| h.name == *which));
-                host.map(|h| json!({"candidate": describe(h)})).ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "host", which))
-            }),
+            ["candidate-detail", which] => {
+                self.catch_up().await?;
+                self.with(|s| {
+                    let host = s.hosts().get(*which).or_else(|| s.hosts().values().find(|h| h.name == *which));
+                    host.map(|h| json!({"candidate": describe(h)})).ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "host", which))
+                })
+            }
             ["clean-cache", ..] | ["completed", ..] => Ok(json!({"scheduler": {}})),
             ["cleanup"] => Ok(json!({})),
             ["sync-sku"] => Ok(Json::Null),

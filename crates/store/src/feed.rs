@@ -27,6 +27,9 @@ const CHUNK: usize = 200;
 /// Changes numbered by one transaction: it holds the row that all other numbering waits for.
 const NUMBERED: i64 = 1000;
 
+/// Changes a follower is handed at once.
+const FOLLOWED: u64 = 500;
+
 /// Rows trimmed by one transaction, so that writers need not wait long.
 const TRIMMED: i64 = 5000;
 
@@ -99,8 +102,8 @@ impl Feed {
         Ok(head)
     }
 
-    /// The next changes after a cursor, at most `limit`, fewer than there are where those are at hand; none when there are none. 0 is the beginning, and
-    /// a negative cursor is always lost.
+    /// The next changes after a cursor, at most `limit`; they may be fewer though more follow, only none means the end. 0 is the beginning, and a negative
+    /// cursor is always lost.
     pub async fn after(&self, cursor: i64, limit: u64) -> Result<Batch> {
         let limit = limit.max(1);
         let recent = &self.core.recent;
@@ -108,7 +111,8 @@ impl Feed {
         if let Some(batch) = known() {
             return Ok(batch);
         }
-        let _asking = recent.asking.lock().await;
+        // Who goes first asks for those who follow; who lies far behind has the way to himself.
+        let _asking = if recent.leads(cursor) { Some(recent.asking.lock().await) } else { None };
         if let Some(batch) = known() {
             return Ok(batch);
         }
@@ -132,19 +136,21 @@ impl Feed {
             }
             // Numbers are dense: a gap at the front is what was trimmed.
             (Some(_), _) => self.lost().await,
-            (None, _) if cursor >= 0 && cursor <= *self.core.head.borrow() => Ok(Batch { changes, cursor, lost: false }),
+            (None, _) if cursor < 0 => self.lost().await,
             (None, _) => {
-                if cursor < 0 || cursor > self.head().await? {
-                    self.lost().await
-                } else {
-                    Ok(Batch { changes, cursor, lost: false })
+                let head = self.head().await?;
+                if cursor <= head {
+                    return Ok(Batch { changes, cursor, lost: false });
                 }
+                // The database is not the one it was.
+                recent.forget(i64::MAX);
+                self.core.head.send_replace(head);
+                Ok(Batch { changes, cursor: head, lost: true })
             }
         }
     }
 
     async fn lost(&self) -> Result<Batch> {
-        self.core.recent.forget(i64::MAX);
         Ok(Batch { changes: Vec::new(), cursor: self.head().await?, lost: true })
     }
 
@@ -213,7 +219,7 @@ impl Feed {
 
     /// Follows the feed from a cursor.
     pub fn subscribe(&self, cursor: i64) -> Subscription {
-        Subscription { feed: self.clone(), cursor, begun: false }
+        Subscription { feed: self.clone(), cursor, level: false }
     }
 }
 
@@ -221,8 +227,8 @@ impl Feed {
 pub struct Subscription {
     feed: Feed,
     cursor: i64,
-    /// Whether the cursor was looked at once: whether it is lost shows at the first question.
-    begun: bool,
+    /// Whether the last question was answered with all there was.
+    level: bool,
 }
 
 impl Subscription {
@@ -230,11 +236,11 @@ impl Subscription {
     /// dropped call loses nothing.
     pub async fn next(&mut self) -> Result<Batch> {
         loop {
-            if self.begun {
+            if self.level {
                 self.feed.wait(self.cursor, Duration::from_secs(30)).await?;
             }
-            let batch = self.feed.after(self.cursor, 500).await?;
-            self.begun = true;
+            let batch = self.feed.after(self.cursor, FOLLOWED).await?;
+            self.level = (batch.changes.len() as u64) < FOLLOWED;
             if batch.lost || !batch.changes.is_empty() {
                 self.cursor = batch.cursor;
                 return Ok(batch);
@@ -327,25 +333,27 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<()> {
     Ok(())
 }
 
-/// PostgreSQL: gives numbers to what is committed and has none. Answers the number of the last change of all that was committed when it began.
+/// On PostgreSQL gives numbers to what is committed and has none. Answers the number of the last change of all that was committed when it began.
 async fn number(core: &Arc<Core>) -> Result<i64> {
     if core.dialect() == Dialect::Sqlite {
-        return Ok(*core.head.borrow());
+        let head = head(core).await?;
+        core.heard(head);
+        return Ok(head);
     }
     loop {
         let mut w = Writer::new(Dialect::Postgres);
         w.raw("SELECT head, EXISTS (SELECT 1 FROM feed_pending) FROM feed_head");
-        let (head, waiting) = match &core.fetch(w.done(vec![Kind::Int, Kind::Bool])).await?[..] {
-            [row] => (row[0].as_int().unwrap_or(0), row[1].as_bool() == Some(true)),
-            _ => return Err(Error::internal("feed_head has no row")),
-        };
-        if !waiting {
+        let absent = || Error::internal("feed_head has no row");
+        let rows = core.fetch(w.done(vec![Kind::Int, Kind::Bool])).await?;
+        let row = rows.first().ok_or_else(absent)?;
+        let (head, waiting) = (row[0].as_int().unwrap_or(0), row[1].as_bool());
+        if waiting == Some(false) {
             core.heard(head);
             return Ok(head);
         }
         let mut tx = Tx::begin(core.clone(), 0).await?;
         let lock = sql::select(Dialect::Postgres, &Select::from("feed_head").column("head", Kind::Int), Wish { facts: None, lock: true })?;
-        let before = tx.ask(lock).await?.first().and_then(|row| row[0].as_int()).unwrap_or(head);
+        let before = tx.ask(lock).await?.first().and_then(|row| row[0].as_int()).ok_or_else(absent)?;
         // The statement begins after the lock is ours, so it sees all that earlier holders committed.
         let mut w = Writer::new(Dialect::Postgres);
         let columns = COLUMNS.join(", ");
@@ -360,8 +368,8 @@ async fn number(core: &Arc<Core>) -> Result<i64> {
         w.raw(" + row_number() OVER (ORDER BY id), ").raw(&columns).raw(" FROM moved RETURNING seq)");
         w.raw(" UPDATE feed_head SET head = head + (SELECT COUNT(*) FROM put) WHERE id = 1 RETURNING head");
         let rows = tx.ask(w.done(vec![Kind::Int])).await?;
+        let head = rows.first().and_then(|row| row[0].as_int()).ok_or_else(absent)?;
         tx.commit().await?;
-        let head = rows.first().and_then(|row| row[0].as_int()).unwrap_or(before);
         core.heard(head);
         if head - before < NUMBERED {
             return Ok(head);

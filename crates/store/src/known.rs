@@ -4,9 +4,8 @@
 //! [`Db::tx`] returns. So whoever wrote through this handle never meets a row from before his write. What other processes write is looked for in the change
 //! feed, by whoever asks and at most every [`LOOK`]; rows named there are forgotten. What is changed past the feed as well, by hand, is seen after [`KEEP`].
 
-use crate::db::Db;
-use crate::feed::{Feed, Numbered};
-use crate::query::{Cond, Select};
+use crate::db::{Core, Db};
+use crate::query::{Cond, Op, Order, Select};
 use crate::sql::{self, Wish};
 use crate::totals::locked;
 use base::{Facts, Kind, Result, Value};
@@ -85,7 +84,7 @@ impl Shelf {
 
 impl Known {
     /// Forgets what other processes have changed, as far as the feed tells.
-    async fn look(&self, feed: &Feed) -> Result<()> {
+    async fn look(&self, core: &Core) -> Result<()> {
         let age = || locked(&self.shelves).looked.map(|(_, at)| at.elapsed());
         let _looking = match age() {
             Some(age) if age < LOOK => return Ok(()),
@@ -103,34 +102,52 @@ impl Known {
         let at = Instant::now();
         let Some(mut cursor) = cursor else {
             // Nothing is kept yet, so nothing before this can be missed.
-            let head = feed.head().await?;
+            let head = crate::feed::head(core).await?;
             locked(&self.shelves).looked = Some((head, at));
             return Ok(());
         };
         loop {
-            let batch = feed.after(cursor, BATCH).await?;
+            let q = Select::from("feed")
+                .column("seq", Kind::Int)
+                .column("kind", Kind::Text)
+                .column("object", Kind::Text)
+                .filter(Cond::cmp("seq", Op::Gt, cursor))
+                .order(Order::asc("seq"))
+                .page(BATCH, 0);
+            let rows = core.fetch(sql::select(core.dialect(), &q, Wish::default())?).await?;
+            let (first, last) = (number(rows.first()), number(rows.last()));
+            // The feed was trimmed, or began anew with another life of the database.
+            let lost = match (first, last) {
+                (Some(first), _) => first != cursor + 1,
+                _ => crate::feed::head(core).await? < cursor,
+            };
+            let upto = if lost { crate::feed::head(core).await? } else { last.unwrap_or(cursor) };
             let mut shelves = locked(&self.shelves);
-            if batch.lost {
+            if lost {
                 shelves.kept.clear();
                 shelves.news += 1;
-            } else if !batch.changes.is_empty() {
-                shelves.forget(&batch.changes);
+            } else if !rows.is_empty() {
+                shelves.forget(&rows);
             }
-            cursor = batch.cursor;
+            cursor = upto;
             shelves.looked = Some((cursor, at));
-            if batch.lost || batch.changes.is_empty() {
+            if lost || (rows.len() as u64) < BATCH {
                 return Ok(());
             }
         }
     }
 }
 
+fn number(row: Option<&Vec<Value>>) -> Option<i64> {
+    row?.first()?.as_int()
+}
+
 impl Shelves {
-    /// Forgets the rows that changes name.
-    fn forget(&mut self, changes: &[Numbered]) {
+    /// Forgets the rows that changes name: number, kind, object.
+    fn forget(&mut self, changes: &[Vec<Value>]) {
         self.news += 1;
         for shelf in self.kept.values_mut() {
-            let named: HashSet<&str> = changes.iter().filter(|(.., c)| c.kind == shelf.kind).map(|(.., c)| c.id.as_str()).collect();
+            let named: HashSet<&str> = changes.iter().filter(|c| c[1].as_str() == shelf.kind).map(|c| c[2].as_str()).collect();
             for id in named {
                 shelf.young.remove(id);
                 shelf.old.remove(id);
@@ -158,7 +175,7 @@ impl Db {
             return Ok(out);
         }
         let known = &self.core.known;
-        known.look(&self.feed).await?;
+        known.look(&self.core).await?;
         // Read before the rows are: what is committed meanwhile makes them stale, never the other way round.
         let stamp = self.core.totals.stamp(facts, columns.iter().copied());
         let place = (facts.table, columns);

@@ -228,3 +228,15 @@ pub fn set(column: impl Into<Name>, value: impl Into<Value>) -> (Name, Put) {
 pub fn add(column: impl Into<Name>, n: i64) -> (Name, Put) {
     (column.into(), Put::Add(n))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_meets() {
+        let none = || Cond::is_in("id", Vec::<String>::new());
+        assert!(Cond::False.never() && none().never() && Cond::eq("a", 1).and(none()).never());
+        assert!(!none().not().never() && !none().or(Cond::eq("a", 1)).never() && !Cond::True.never());
+    }
+}

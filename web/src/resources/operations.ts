@@ -30,7 +30,7 @@ export const tasks: Description = {
   plural: 'tasks', singular: 'task', service: 'compute', scope: 'project', group: 'operations', icon: ListChecks, order: ['created_at', 'desc'],
   columns: [
     { key: 'name', label: 'task', value: (r) => r.task_name }, { key: 'object', width: 180 }, { key: 'status', as: 'status', width: 120, value: (r) => (r.status === 'done' ? r.stage : r.status) },
-    { key: 'stage', width: 170 }, { key: 'progress', as: 'percent', width: 130, value: (r) => [r.progress ?? 0, 100] }, { key: 'created_at', as: 'time', width: 155, sort: true }, { key: 'end_at', as: 'time', width: 155, more: true }, { key: 'request_id', as: 'mono', width: 190, more: true },
+    { key: 'stage', width: 170, value: (r) => (r.status === 'done' ? '' : r.stage) }, { key: 'progress', as: 'percent', width: 130, value: (r) => [r.progress ?? 0, 100] }, { key: 'created_at', as: 'time', width: 155, sort: true }, { key: 'end_at', as: 'time', width: 155, more: true }, { key: 'request_id', as: 'mono', width: 190, more: true },
   ],
   filters: [{ key: 'status', options: ['queue', 'running', 'waiting', 'undoing', 'stuck', 'done'], words: 'status' }, { key: 'stage', options: ['failed', 'complete'], words: 'status' }],
   hears: ['tasks'],

@@ -45,10 +45,9 @@ export function textOf(column: Column, v: any, plural: string, { t, te }: Tongue
   if (column.as === 'bool') return t(v ? 'ui.yes' : 'ui.no')
   if (column.as === 'list') return (v as unknown[]).join(', ')
   if (plural === 'tasks' && column.key === 'name' && te(`taskname.${v}`)) return t(`taskname.${v}`)
-  // A task that is over says how, any other its step.
   if (plural === 'tasks' && column.key === 'stage') {
-    const key = [`step.${String(v).replace(/ /g, '_')}`, `status.${v}`].find(te)
-    if (key) return t(key)
+    const key = `step.${String(v).replace(/ /g, '_')}`
+    if (te(key)) return t(key)
   }
   return typeof v === 'string' && !column.link && column.key !== 'name' && te(`option.${v}`) ? t(`option.${v}`) : String(v)
 }

@@ -204,13 +204,19 @@ async fn paths_that_lead_out() {
         "/assets/..;/..;/etc/passwd",
         "/api/v1/../../etc/passwd",
     ] {
-        let seen = bench.ask("GET", path, &[], b"").await;
-        // Where the console was built in, any other path is one of its pages, which says by itself that there is none.
-        let page =
-            seen.status == 200 && seen.body.contains("<div id=\"app\">") && !path.starts_with("/assets") && !path.starts_with("/api");
-        assert!(page || matches!(seen.status, 400 | 401 | 404), "{path}: {seen:?}");
-        assert!(!seen.body.contains("root:") && !seen.body.contains("[package]") && !seen.body.contains("[core]"), "{path}: {seen:?}");
+        for reader in [true, false] {
+            let accept = [("accept", if reader { "text/html,*/*;q=0.8" } else { "*/*" })];
+            let seen = bench.ask("GET", path, &accept, b"").await;
+            // Where the console was built in, any other path is one of its pages for who reads pages, which says by itself that there is none.
+            let page =
+                seen.status == 200 && seen.body.contains("<div id=\"app\">") && !path.starts_with("/assets") && !path.starts_with("/api");
+            assert!((page && reader) || matches!(seen.status, 400 | 401 | 404), "{path}: {seen:?}");
+            assert!(!seen.body.contains("root:") && !seen.body.contains("[package]") && !seen.body.contains("[core]"), "{path}: {seen:?}");
+        }
     }
+    // No client of the interfaces takes a page for an answer.
+    let seen = bench.ask("GET", "/identity/v3/nothing", &[("accept", "application/json")], b"").await;
+    assert!(seen.status == 404 && seen.header("content-type").starts_with("application/json"), "{seen:?}");
     let own = bench.session("ann").await;
     for path in ["/api/v1/servers/../hosts", "/api/v1/servers/%2e%2e/hosts", "/api/s/compute_v2/%2e%2e/identity/v3/users"] {
         let seen = bench.ask("GET", path, &[("cookie", &own)], b"").await;

@@ -185,9 +185,6 @@ impl Step<Compute> for Schedule {
             ..Request::default()
         };
         let mut outcome = env.scheduler.place(&request, CANDIDATES);
-        if outcome.candidates.is_empty() && !self.last {
-            return Ok(None);
-        }
         spread(&mut outcome.candidates, &self.server);
         for candidate in &outcome.candidates {
             if !intent::take_host(tx, &candidate.host_id, cpu, mem).await? {
@@ -214,6 +211,10 @@ impl Step<Compute> for Schedule {
             })
             .await?;
             return Ok(Some(candidate.clone()));
+        }
+        // What is known may be from before others took their room: the next look knows better.
+        if !self.last {
+            return Ok(None);
         }
         if outcome.candidates.is_empty() {
             return Err(outcome.refused(&request));

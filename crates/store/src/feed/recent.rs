@@ -1,5 +1,5 @@
 //! The last changes that this process has read: its followers want the same ones at the same moment, and the database is asked for them once. Called by
-//! [`super::Feed`]; holds only what the database has shown, and never a gap.
+//! [`super::Feed`]; holds only what the database has shown and keeps, and never a gap.
 
 use super::Numbered;
 use crate::totals::locked;
@@ -27,9 +27,17 @@ impl Recent {
         (from < upto).then(|| kept.range(from..upto).cloned().collect())
     }
 
+    /// Whether the next question of somebody there is one that others have as well.
+    pub fn leads(&self, cursor: i64) -> bool {
+        locked(&self.kept).back().is_none_or(|(last, ..)| cursor >= *last)
+    }
+
     /// Keeps what was read, unless it lies before what is kept: that is for somebody who comes late.
     pub fn put(&self, read: &[Numbered]) {
         let (Some((first, ..)), Some((last, ..))) = (read.first(), read.last()) else { return };
+        if last - first + 1 != read.len() as i64 {
+            return;
+        }
         let mut kept = locked(&self.kept);
         let next = kept.back().map_or(*first, |(seq, ..)| seq + 1);
         if *last < next {
@@ -47,5 +55,59 @@ impl Recent {
     /// Forgets what lies before a number; all of it when the database is not the one it was.
     pub fn forget(&self, before: i64) {
         locked(&self.kept).retain(|(seq, ..)| *seq >= before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Change, ChangeOp};
+    use base::{Json, Timestamp};
+    use std::sync::Arc;
+
+    fn changes(numbers: impl IntoIterator<Item = i64>) -> Vec<Numbered> {
+        let text = String::new;
+        let change = |n: i64| Change {
+            kind: text(),
+            id: n.to_string(),
+            op: ChangeOp::Update,
+            version: n,
+            domain_id: text(),
+            project_id: text(),
+            data: Json::Null,
+        };
+        numbers.into_iter().map(|n| (n, Timestamp(0), Arc::new(change(n)))).collect()
+    }
+
+    fn numbers(recent: &Recent, cursor: i64, limit: u64) -> Option<Vec<i64>> {
+        recent.after(cursor, limit).map(|all| all.iter().map(|(seq, ..)| *seq).collect())
+    }
+
+    #[test]
+    fn never_a_gap() {
+        let recent = Recent::default();
+        assert!(recent.leads(0) && numbers(&recent, 0, 9).is_none());
+        recent.put(&changes(5..8));
+        assert_eq!(numbers(&recent, 4, 9), Some(vec![5, 6, 7]));
+        assert_eq!(numbers(&recent, 5, 1), Some(vec![6]));
+        for cursor in [i64::MIN, -1, 0, 3, 7, 8, i64::MAX] {
+            assert_eq!(numbers(&recent, cursor, 9), None, "{cursor}");
+        }
+        assert!(recent.leads(7) && !recent.leads(6));
+        recent.put(&changes(1..5));
+        assert_eq!(numbers(&recent, 4, 9), Some(vec![5, 6, 7]), "what lies before is for who asked");
+        recent.put(&changes(6..10));
+        assert_eq!(numbers(&recent, 4, 9), Some(vec![5, 6, 7, 8, 9]), "what overlaps is kept once");
+        recent.put(&changes([10, 12]));
+        assert_eq!(numbers(&recent, 9, 9), None, "what has a hole is not kept");
+        recent.put(&changes(20..22));
+        assert_eq!((numbers(&recent, 4, 9), numbers(&recent, 19, 9)), (None, Some(vec![20, 21])));
+        recent.forget(21);
+        assert_eq!((numbers(&recent, 19, 9), numbers(&recent, 20, 9)), (None, Some(vec![21])));
+        recent.put(&changes(22..22 + 2 * KEPT as i64));
+        assert_eq!(locked(&recent.kept).len(), KEPT);
+        assert_eq!(numbers(&recent, 20 + 2 * KEPT as i64, 9), Some(vec![21 + 2 * KEPT as i64]));
+        recent.forget(i64::MAX);
+        assert!(recent.leads(0));
     }
 }

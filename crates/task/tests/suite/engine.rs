@@ -455,6 +455,7 @@ async fn watchers_see_every_step_with_rising_versions() {
     let (head, mut changes) = (db.feed().settle().await.unwrap(), Vec::new());
     while cursor < head {
         let batch = db.feed().after(cursor, 1000).await.unwrap();
+        assert!(!batch.lost && !batch.changes.is_empty());
         changes.extend(batch.changes);
         cursor = batch.cursor;
     }
