@@ -2,6 +2,9 @@
 
 use base::{Json, Resource, Timestamp, meta};
 
+/// In the data of a change of a host: nothing of it changed but the number of its agent's document.
+pub const DOCUMENT_ALONE: &str = "document_alone";
+
 /// A machine that runs servers.
 #[derive(Clone, Debug, Default, Resource)]
 #[resource(name = "host", plural = "hosts", service = "compute", level = domain)]

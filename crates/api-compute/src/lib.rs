@@ -13,7 +13,7 @@ mod storage;
 
 pub use config::{DiskConfig, NetConfig, parse_size_mb};
 pub use disk::Disk;
-pub use host::{Host, HostStorage, NetInterface};
+pub use host::{DOCUMENT_ALONE, Host, HostStorage, NetInterface};
 pub use infra::{CloudRegion, Vpc, Wire, Zone};
 pub use keypair::Keypair;
 pub use network::{Network, ReservedIp};

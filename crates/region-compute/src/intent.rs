@@ -1,7 +1,8 @@
 //! Small writes that several tasks share: each belongs to the transaction it is given.
 
-use api_compute::{Disk, Server};
+use api_compute::{DOCUMENT_ALONE, Disk, Server};
 use base::{Json, Resource, Result, Row, err};
+use serde_json::json;
 use store::{Change, ChangeOp, Cond, Read, Tx, add};
 
 /// Says that the document of a host changed: its agent fetches it anew.
@@ -10,34 +11,21 @@ pub(crate) async fn touch_host(tx: &mut Tx, host_id: &str) -> Result<()> {
         return Ok(());
     }
     tx.update("hosts", Cond::eq("id", host_id), vec![add("desired_version", 1)]).await?;
-    emit_host(tx, host_id).await
+    tx.emit(changed("host", host_id, json!({DOCUMENT_ALONE: true}))).await
 }
 
 /// Says that a host's row changed.
 pub(crate) async fn emit_host(tx: &mut Tx, host_id: &str) -> Result<()> {
-    let change = Change {
-        kind: "host".into(),
-        id: host_id.into(),
-        op: ChangeOp::Update,
-        version: 0,
-        domain_id: String::new(),
-        project_id: String::new(),
-        data: Json::Null,
-    };
-    tx.emit(change).await
+    tx.emit(changed("host", host_id, Json::Null)).await
 }
 
 pub(crate) async fn emit_storage(tx: &mut Tx, storage_id: &str) -> Result<()> {
-    let change = Change {
-        kind: "storage".into(),
-        id: storage_id.into(),
-        op: ChangeOp::Update,
-        version: 0,
-        domain_id: String::new(),
-        project_id: String::new(),
-        data: Json::Null,
-    };
-    tx.emit(change).await
+    tx.emit(changed("storage", storage_id, Json::Null)).await
+}
+
+fn changed(kind: &str, id: &str, data: Json) -> Change {
+    let nobody = String::new;
+    Change { kind: kind.into(), id: id.into(), op: ChangeOp::Update, version: 0, domain_id: nobody(), project_id: nobody(), data }
 }
 
 /// The row of a server that is not gone.

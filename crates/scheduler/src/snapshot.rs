@@ -1,7 +1,7 @@
 //! What the scheduler knows: hosts, their storages and wires, and networks, kept in step by the change feed.
 
 use crate::{Outcome, Request, place};
-use api_compute::{Host, HostStorage, NetInterface, Network, Storage};
+use api_compute::{DOCUMENT_ALONE, Host, HostStorage, NetInterface, Network, Storage};
 use base::{Error, Resource, Result, Value};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -10,6 +10,10 @@ use std::{
     time::Duration,
 };
 use store::{Cond, Db, Read, Select};
+
+/// How long the follower rests, so that what changes together is read together. Who places meanwhile knows that much less: the host he chooses is looked at
+/// once more when its room is taken, and who finds none catches up himself.
+const REST: Duration = Duration::from_millis(100);
 
 const HOST: [&str; 15] = [
     "id",
@@ -142,6 +146,7 @@ impl Scheduler {
             let at = *self.cursor.lock().await;
             self.db.feed().wait(at, Duration::from_secs(30)).await?;
             self.catch_up().await?;
+            tokio::time::sleep(REST).await;
         }
     }
 
@@ -164,6 +169,7 @@ impl Scheduler {
             let mut storages = HashSet::new();
             for (_, _, change) in &batch.changes {
                 match change.kind.as_str() {
+                    "host" if change.data[DOCUMENT_ALONE] == true => false,
                     "host" => hosts.insert(change.id.clone()),
                     "storage" => storages.insert(change.id.clone()),
                     "network" => networks.insert(change.id.clone()),
