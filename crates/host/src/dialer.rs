@@ -13,7 +13,7 @@ use crate::agent::{NewDocument, Talk};
 use crate::console::Consoles;
 use crate::crew::Crew;
 use crate::machine_room::MachineRoom;
-use crate::pause::Backoff;
+use crate::pause::{Backoff, LONGEST};
 use crate::records::Credential;
 use crate::region::Region;
 use crate::site::Site;
@@ -47,7 +47,8 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     pub async fn run(mut self) {
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        // A region that is back is wanted at once: whoever makes a server waits for the host.
+        let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST);
         loop {
             let Err(e) = self.dial(&mut backoff).await;
             tracing::warn!(error = %e, context = e.context().unwrap_or(""), "the region cannot be used; guests run on");

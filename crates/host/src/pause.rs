@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Between two tries to reach the region: ten thousand hosts then come back within ten seconds, not all at once.
+pub(crate) const LONGEST: Duration = Duration::from_secs(10);
+
 /// Doubles from the first pause to the last; each pause is drawn from its upper half.
 #[derive(Debug)]
 pub(crate) struct Backoff {
