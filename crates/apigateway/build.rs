@@ -34,9 +34,7 @@ fn documents(dir: &Path, out: &Path) -> io::Result<()> {
 /// `FILES`: the path, the bytes, and whatever encodings lie beside the file.
 fn assets(dir: &Path, out: &Path) -> io::Result<()> {
     // What is not there counts as changed at every build, and what is newer than this run at the next one: without a console the crate would never be done.
-    if fs::create_dir(dir).is_ok() {
-        fs::File::open(dir)?.set_modified(SystemTime::UNIX_EPOCH)?;
-    }
+    let _old = fs::create_dir(dir).and_then(|()| fs::File::open(dir)?.set_modified(SystemTime::UNIX_EPOCH));
     println!("cargo::rerun-if-changed={}", dir.display());
     let mut files = Vec::new();
     let dir = &dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());

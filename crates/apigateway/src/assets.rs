@@ -44,9 +44,9 @@ fn answer(_: &Gateway, request: &Request) -> Reply {
     let path = request.segments().join("/");
     let api = path == "api" || path.starts_with("api/");
     // Who opens a page says that he reads pages. A client of the interfaces that asks for what is not there must not take the page for an answer.
-    let reader = path.is_empty() || request.header("accept").is_some_and(|all| all.contains("text/html"));
-    let Some((name, file)) = find(&path, reader).filter(|_| !api) else {
-        if api || !reader {
+    let reader = !api && (path.is_empty() || request.header("accept").is_some_and(|all| all.contains("text/html")));
+    let Some((name, file)) = find(&path, reader) else {
+        if !reader {
             let error = base::err!(NotFound, "there is nothing at {} {}", request.method, request.path.raw());
             return Ok(crate::door::guarded(Err(error), &request.request_id, request.lang));
         }
@@ -75,7 +75,7 @@ fn answer(_: &Gateway, request: &Request) -> Reply {
             None => response,
         }
     };
-    let response = response.with_header("etag", &tag).with_header("vary", "Accept-Encoding").with_header("cache-control", lasting);
+    let response = response.with_header("etag", &tag).with_header("vary", "Accept, Accept-Encoding").with_header("cache-control", lasting);
     Ok(harden(response, PAGE))
 }
 

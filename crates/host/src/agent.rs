@@ -14,7 +14,7 @@ use crate::guest::{Actor, Memory, Wanted};
 use crate::hypervisor::{Hypervisor, Machine};
 use crate::jobs::Jobs;
 use crate::machine_room::MachineRoom;
-use crate::pause::{self, Backoff};
+use crate::pause::{Backoff, LONGEST};
 use crate::records::Records;
 use crate::region::Region;
 use crate::site::Site;
@@ -215,7 +215,7 @@ impl Supervisor {
 
 /// Makes the host's network that of the newest document, again and again until it is.
 async fn apply_network(site: Arc<Site>, mut documents: watch::Receiver<Arc<Desired>>) {
-    let mut backoff = Backoff::new(Duration::from_secs(1), pause::LONGEST);
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     loop {
         let document = documents.borrow_and_update().clone();
         let failed = match site.network.apply(&document.networks, &document.guests).await {
@@ -274,7 +274,7 @@ struct Reporter {
 impl Reporter {
     async fn run(mut self) {
         let mut changes = self.site.board.watch();
-        let mut backoff = Backoff::new(Duration::from_secs(1), pause::LONGEST);
+        let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST);
         loop {
             let Some(session) = self.session.borrow_and_update().clone() else {
                 if self.session.changed().await.is_err() {

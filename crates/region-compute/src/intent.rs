@@ -11,19 +11,19 @@ pub(crate) async fn touch_host(tx: &mut Tx, host_id: &str) -> Result<()> {
         return Ok(());
     }
     tx.update("hosts", Cond::eq("id", host_id), vec![add("desired_version", 1)]).await?;
-    tx.emit(changed("host", host_id, json!({DOCUMENT_ALONE: true}))).await
+    tx.emit(notice("host", host_id, json!({DOCUMENT_ALONE: true}))).await
 }
 
 /// Says that a host's row changed.
 pub(crate) async fn emit_host(tx: &mut Tx, host_id: &str) -> Result<()> {
-    tx.emit(changed("host", host_id, Json::Null)).await
+    tx.emit(notice("host", host_id, Json::Null)).await
 }
 
 pub(crate) async fn emit_storage(tx: &mut Tx, storage_id: &str) -> Result<()> {
-    tx.emit(changed("storage", storage_id, Json::Null)).await
+    tx.emit(notice("storage", storage_id, Json::Null)).await
 }
 
-fn changed(kind: &str, id: &str, data: Json) -> Change {
+fn notice(kind: &str, id: &str, data: Json) -> Change {
     let nobody = String::new;
     Change { kind: kind.into(), id: id.into(), op: ChangeOp::Update, version: 0, domain_id: nobody(), project_id: nobody(), data }
 }
@@ -87,6 +87,7 @@ pub(crate) async fn take_host(tx: &mut Tx, host_id: &str, cpu: i64, mem: i64) ->
         .and(Cond::eq("deleted", false))
         .and(Cond::eq("enabled", true))
         .and(Cond::eq("is_maintenance", false))
+        .and(Cond::eq("host_status", "online"))
         .and(Cond::Fits { used: "cpu_commit".into(), add: cpu, cap: "cpu_capacity".into() })
         .and(Cond::Fits { used: "mem_commit".into(), add: mem, cap: "mem_capacity".into() });
     if tx.update("hosts", room, vec![add("cpu_commit", cpu), add("mem_commit", mem)]).await? == 0 {

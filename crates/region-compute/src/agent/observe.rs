@@ -35,8 +35,11 @@ impl Agents {
                             .and(Cond::eq("mount_point", storage.path.as_str()))
                             .and(Cond::eq("deleted", false));
                         for tie in tx.list::<api_compute::HostStorage>(at).await? {
-                            let sets = vec![set("actual_capacity_used", storage.used_mb), set("status", "online")];
-                            tx.update("storages", Cond::eq("id", tie.storage_id.as_str()), sets).await?;
+                            let this = Cond::eq("id", tie.storage_id.as_str());
+                            tx.update("storages", this.clone(), vec![set("actual_capacity_used", storage.used_mb)]).await?;
+                            if tx.update("storages", this.and(Cond::ne("status", "online")), vec![set("status", "online")]).await? > 0 {
+                                intent::emit_storage(tx, &tie.storage_id).await?;
+                            }
                         }
                     }
                     if back { intent::emit_host(tx, host.as_str()).await } else { Ok(()) }

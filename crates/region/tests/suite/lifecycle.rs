@@ -7,6 +7,7 @@ use std::time::Duration;
 crate::world::on_both!(
     from_create_to_purge,
     no_room_is_explained_and_nothing_is_held,
+    who_takes_no_servers_any_more_gets_none,
     a_disk_that_fails_takes_everything_back,
     a_start_that_fails_leaves_the_server_to_be_started_again,
     a_batch_spreads_over_hosts
@@ -62,6 +63,31 @@ async fn no_room_is_explained_and_nothing_is_held(world: World) {
         world.delete(&format!("servers/{name}")).await.unwrap();
         world.gone(&format!("servers/{name}")).await;
     }
+    quiet(&world).await;
+    nothing_leaks(&world).await;
+}
+
+/// The scheduler has not heard of it yet, as nobody told: the taking of room looks for itself.
+async fn who_takes_no_servers_any_more_gets_none(world: World) {
+    let _hosts = [world.host("h1", How::Obedient).await, world.host("h2", How::Obedient).await];
+    let disable = async |host: &str, sets: (&'static str, base::Value)| {
+        let (column, value) = sets;
+        let written = world.db.tx(|tx| {
+            let sets = vec![store::set(column, value.clone())];
+            store::work(async move { tx.update("hosts", store::Cond::eq("name", host), sets).await })
+        });
+        assert_eq!(written.await.unwrap(), 1);
+    };
+    disable("h1", ("enabled", false.into())).await;
+    for n in 0..6 {
+        let name = format!("vm{n}");
+        world.post("servers", server(&name)).await.unwrap();
+        assert_eq!(world.reach(&name, &["running"]).await["host"], "h2");
+    }
+    disable("h2", ("is_maintenance", true.into())).await;
+    world.post("servers", server("none")).await.unwrap();
+    let vm = world.reach("none", &["sched_fail"]).await;
+    assert!(vm["status_reason"].as_str().unwrap().contains("No matching resources"), "{vm}");
     quiet(&world).await;
     nothing_leaks(&world).await;
 }
