@@ -250,8 +250,8 @@ fn admit(host: &HostView, r: &Request) -> Result<(), Refusal> {
 /// The emptier after placement the better: spreads load, keeps room for large servers everywhere.
 fn score(host: &HostView, r: &Request) -> i64 {
     let share = |free: i64, all: i64| if all > 0 { free.max(0) * 1000 / all } else { 0 };
-    share(host.cpu_capacity - host.cpu_commit - r.vcpu_count, host.cpu_capacity)
-        + share(host.mem_capacity - host.mem_commit - r.vmem_size, host.mem_capacity)
+    share(host.cpu_capacity - host.cpu_commit - host.promised.cpu - r.vcpu_count, host.cpu_capacity)
+        + share(host.mem_capacity - host.mem_commit - host.promised.mem - r.vmem_size, host.mem_capacity)
 }
 
 /// A storage for each disk, into `out`: the one with most room left, counting the disks already put there.
@@ -346,6 +346,7 @@ impl<'s> Nets<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Load;
     use std::sync::Arc;
 
     /// Of storages with as much room the first by id, wherever it stood.
@@ -360,6 +361,17 @@ mod tests {
         assert!(
             Arc::ptr_eq(&s.hosts()["a"].host_type, &s.hosts()["b"].host_type) && Arc::ptr_eq(&s.hosts()["a"].wires, &s.hosts()["b"].wires)
         );
+    }
+
+    #[test]
+    fn a_promise_decides_between_hosts_and_never_whether_there_is_room() {
+        let mut s = world();
+        let best = |s: &Snapshot| place(s, &request(), 2).candidates.into_iter().map(|c| c.host_id).collect::<Vec<_>>();
+        assert_eq!(best(&s), ["a", "b"]);
+        change(&mut s, "a", |h| h.promised = Load { cpu: 1, mem: 256 });
+        assert_eq!(best(&s), ["b", "a"]);
+        change(&mut s, "b", |h| h.promised = Load { cpu: 1000, mem: 100_000 });
+        assert_eq!(best(&s), ["a", "b"]);
     }
 
     fn host(id: &str) -> HostView {

@@ -54,10 +54,19 @@ pub struct HostView {
     pub mem_capacity: i64,
     pub mem_commit: i64,
     pub mem_reserved: i64,
+    /// What it was chosen for since it was last read, and may not have taken yet. It decides between hosts, never whether one has room.
+    pub promised: Load,
     /// In the order of their ids.
     pub storages: Vec<StorageView>,
     /// Wires it is plugged into.
     pub wires: Arc<[String]>,
+}
+
+/// Processors and MiB of memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    pub cpu: i64,
+    pub mem: i64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -272,6 +281,7 @@ impl Scheduler {
                 mem_capacity: number(mem),
                 mem_commit: number(mem_commit),
                 mem_reserved: number(mem_reserved),
+                promised: Load::default(),
                 storages,
                 wires: wires.into(),
             };
@@ -311,9 +321,18 @@ impl Scheduler {
         &self.db
     }
 
-    /// The best hosts for a request, at most `limit`, from what is known now.
+    /// The best hosts for a request, at most `limit`, from what is known now. The first is promised to it: of many requests at once not all go to the host
+    /// that was the emptiest when they came.
     pub fn place(&self, request: &Request, limit: usize) -> Outcome {
-        place(&self.state.read().unwrap_or_else(PoisonError::into_inner), request, limit)
+        let outcome = self.with(|snapshot| place(snapshot, request, limit));
+        if let Some(best) = outcome.candidates.first() {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(host) = state.hosts.get_mut(&best.host_id) {
+                host.promised.cpu += request.vcpu_count;
+                host.promised.mem += request.vmem_size;
+            }
+        }
+        outcome
     }
 
     /// Lets a reader look at the snapshot.

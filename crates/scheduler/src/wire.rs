@@ -1,6 +1,6 @@
 //! The scheduler's own endpoints, as existing clients call them (spec 12 §1).
 
-use crate::{Candidate, DiskWish, HostView, NetWish, Outcome, Request, Scheduler, StorageView};
+use crate::{Candidate, DiskWish, HostView, NetWish, Outcome, Request, Scheduler, StorageView, place};
 use base::{Json, Kind, Lang, Result, err};
 use serde_json::json;
 use std::collections::HashMap;
@@ -76,7 +76,7 @@ impl Scheduler {
             ["test"] => {
                 let wanted = self.understand(body).await?;
                 let limit = int(body, "suggestion_limit").filter(|n| *n > 0).unwrap_or(SUGGESTIONS).min(2048) as usize;
-                let out = self.place(&wanted, limit);
+                let out = self.with(|s| place(s, &wanted, limit));
                 let names = self.storage_names(&out.candidates).await?;
                 let rows: Vec<Json> = self.with(|s| {
                     let known = out.candidates.iter().filter_map(|c| s.hosts().get(&c.host_id).map(|h| (c, h)));
@@ -216,7 +216,7 @@ impl Scheduler {
 
     /// Deals `count` servers over the hosts that can take them, best first, one to each host in a round, as long as a host has room.
     fn deal(&self, wanted: &Request, count: usize) -> (Vec<Candidate>, Outcome) {
-        let out = self.place(wanted, count);
+        let out = self.with(|s| place(s, wanted, count));
         let mut room: Vec<i64> =
             self.with(|s| out.candidates.iter().map(|c| s.hosts().get(&c.host_id).map_or(0, |h| capacity(h, wanted))).collect());
         let mut dealt = Vec::with_capacity(count);

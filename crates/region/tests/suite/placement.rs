@@ -3,7 +3,7 @@
 use crate::world::{How, World};
 use serde_json::{Value as Json, json};
 
-crate::world::on_both!(answers_of_the_scheduler);
+crate::world::on_both!(answers_of_the_scheduler, what_comes_at_once_is_spread);
 
 async fn answers_of_the_scheduler(world: World) {
     let host = world.host("h1", How::Obedient).await;
@@ -40,5 +40,17 @@ async fn answers_of_the_scheduler(world: World) {
     for (field, body) in [("network", vm(json!({"nets": [{"network": "none"}]}))), ("host", vm(json!({"prefer_host": "none"})))] {
         let e = serve("test", body).await.unwrap_err();
         assert_eq!((e.class().name(), e.to_string()), ("ResourceNotFoundError", format!("{field} none not found")));
+    }
+}
+
+/// Nothing is committed between the choices, so nothing of them comes back by the feed.
+async fn what_comes_at_once_is_spread(world: World) {
+    let hosts = [world.machine("h1").await, world.machine("h2").await, world.machine("h3").await];
+    let scheduler = &world.region.scheduler;
+    scheduler.catch_up().await.unwrap();
+    let request = scheduler::Request { vcpu_count: 1, vmem_size: 256, ..Default::default() };
+    let chosen: Vec<String> = (0..12).map(|_| scheduler.place(&request, 8).candidates.swap_remove(0).host_id).collect();
+    for host in &hosts {
+        assert_eq!(chosen.iter().filter(|id| *id == host.as_str()).count(), 4, "{chosen:?}");
     }
 }
