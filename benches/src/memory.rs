@@ -4,7 +4,7 @@ use crate::table::Table;
 use anyhow::Result;
 use auth::{Claims, KeyRing, SigningKey, Verifier};
 use base::{Caller, Clock, Role};
-use scheduler::{DiskWish, HostView, NetView, NetWish, Request, Snapshot, StorageView, place};
+use scheduler::{DiskWish, HostView, NetView, NetWish, Reach, Request, Shared, Snapshot, StorageView, place};
 use std::{fs, hint::black_box, sync::Arc};
 
 /// Processor seconds of this thread so far, from /proc, so that a busy machine does not change the figures.
@@ -101,7 +101,7 @@ fn world() -> Snapshot {
             wire_id: format!("wire-{}", n % 10),
             free: 500 + n,
             takes_servers: true,
-            public: n % 3 == 0,
+            reach: Reach { shared: if n % 3 == 0 { Shared::Everybody } else { Shared::Nobody }, ..Reach::default() },
             auto: n % 7 == 0,
             id: id.clone(),
             ..NetView::default()
@@ -115,6 +115,7 @@ fn world() -> Snapshot {
             medium: medium.into(),
             free: 4 << 20,
             usable: true,
+            ..StorageView::default()
         };
         let view = HostView {
             name: format!("host-{n}"),

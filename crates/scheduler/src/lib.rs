@@ -8,4 +8,4 @@ mod snapshot;
 mod wire;
 
 pub use place::{Candidate, DiskWish, NetWish, Outcome, Refusal, Request, place};
-pub use snapshot::{HostView, Load, NetView, Scheduler, Snapshot, StorageView};
+pub use snapshot::{HostView, Load, NetView, Reach, Scheduler, Shared, Snapshot, StorageView};

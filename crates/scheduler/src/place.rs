@@ -1,9 +1,12 @@
 //! The pure part: from a snapshot and a request to ranked candidates and a reason for every host that is not one.
 
-use crate::{HostView, NetView, Snapshot, StorageView};
+use crate::{HostView, NetView, Shared, Snapshot, StorageView};
 use base::{Error, Said, SaidPart, err, said};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, mem::discriminant};
+use std::{
+    collections::{HashMap, HashSet},
+    mem::discriminant,
+};
 
 /// A disk to be put somewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,9 +25,13 @@ pub struct DiskWish {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetWish {
-    /// Exactly this network; empty: one that takes servers by itself.
+    /// Exactly this network; empty: one that takes servers by itself and is the project's own or shared with it.
     pub network_id: String,
     pub wire_id: String,
+    /// Of those that take servers by themselves, one with addresses of the outside; without it, only of the inside.
+    pub exit: bool,
+    /// Of those that take servers by themselves, one that is not shared.
+    pub private: bool,
 }
 
 /// A server to be placed.
@@ -41,7 +48,9 @@ pub struct Request {
     pub os_arch: String,
     pub prefer_host: String,
     pub prefer_zone: String,
-    /// Whose the server is: decides which networks it may land on by itself.
+    /// One of these zones; empty: any.
+    pub prefer_zones: Vec<String>,
+    /// Whose the server is: decides which networks it may land on by itself, and which hosts take it.
     pub project_id: String,
     pub domain_id: String,
 }
@@ -69,6 +78,8 @@ pub enum Refusal {
     Type(String),
     NotPreferred,
     Zone,
+    /// It belongs to another domain and is not shared with the server's.
+    Domain,
     Architecture(String),
     Cpu {
         free: i64,
@@ -85,6 +96,14 @@ pub enum Refusal {
     Network {
         nic: usize,
     },
+    /// The interface at this position names no network, and those on its wires are other projects' and not shared with the server's.
+    Ownership {
+        nic: usize,
+    },
+    /// The interface at this position names no network, and none on its wires is as it was wished for: of the outside or the inside, shared or not.
+    Kind {
+        nic: usize,
+    },
     /// No address is left for the interface at this position.
     Addresses {
         nic: usize,
@@ -92,6 +111,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The predicate it comes from (spec 12 §6.1); empty where the host was not looked at, because others were asked for.
+    pub fn predicate(&self) -> &'static str {
+        match self {
+            Refusal::Disabled | Refusal::Offline | Refusal::Maintenance => "host_status",
+            Refusal::Type(_) => "host_hypervisor_runtime",
+            Refusal::NotPreferred | Refusal::Zone => "",
+            Refusal::Domain => "domain_ownership",
+            Refusal::Architecture(_) | Refusal::Cpu { .. } => "host_cpu",
+            Refusal::Memory { .. } => "host_memory",
+            Refusal::Storage { .. } => "host_storage",
+            Refusal::Network { .. } | Refusal::Ownership { .. } | Refusal::Kind { .. } | Refusal::Addresses { .. } => "host_network",
+        }
+    }
+
     /// A sentence without the host's name; numbers say what would do.
     pub fn said(&self, r: &Request) -> Said {
         match self {
@@ -101,6 +134,7 @@ impl Refusal {
             Refusal::Type(t) => said!("its type is {}", t),
             Refusal::NotPreferred => said!("another host was asked for"),
             Refusal::Zone => said!("it is in another zone"),
+            Refusal::Domain => said!("it belongs to another domain and is not shared with this one"),
             Refusal::Architecture(a) => said!("its architecture is {}", a),
             Refusal::Cpu { free } => said!("{} processors wanted, {} free", r.vcpu_count, *free),
             Refusal::Memory { free } => said!("{} MiB of memory wanted, {} free", r.vmem_size, *free),
@@ -109,6 +143,14 @@ impl Refusal {
                 said!("no storage for disk {}: {} MiB wanted, at most {} free", *disk, size, *free)
             }
             Refusal::Network { nic } => said!("the network of interface {} is not on its wires", *nic),
+            Refusal::Ownership { nic } => said!("for interface {} it has only networks that are not shared with the project; name another", *nic),
+            Refusal::Kind { nic } if r.nets.get(*nic).is_some_and(|n| n.private) => {
+                said!("for interface {} it has no network of the project alone; leave out private, or name a network", *nic)
+            }
+            Refusal::Kind { nic } if r.nets.get(*nic).is_some_and(|n| n.exit) => {
+                said!("for interface {} it has no network with outside addresses; leave out exit, or name a network", *nic)
+            }
+            Refusal::Kind { nic } => said!("for interface {} it has only networks with outside addresses; name one, or ask for exit", *nic),
             Refusal::Addresses { nic } => said!("no free address for interface {}", *nic),
         }
     }
@@ -122,11 +164,14 @@ impl Refusal {
             Refusal::Type(_) => said!("{} of another type", n),
             Refusal::NotPreferred => said!("{} not the one asked for", n),
             Refusal::Zone => said!("{} in another zone", n),
+            Refusal::Domain => said!("{} of another domain", n),
             Refusal::Architecture(_) => said!("{} of another architecture", n),
             Refusal::Cpu { .. } => said!("{} without enough processors", n),
             Refusal::Memory { .. } => said!("{} without enough memory", n),
             Refusal::Storage { .. } => said!("{} without enough storage", n),
             Refusal::Network { .. } => said!("{} not on the network", n),
+            Refusal::Ownership { .. } => said!("{} without a network shared with the project", n),
+            Refusal::Kind { .. } => said!("{} without such a network", n),
             Refusal::Addresses { .. } => said!("{} without a free address", n),
         }
     }
@@ -221,7 +266,8 @@ fn admit(host: &HostView, r: &Request) -> Result<(), Refusal> {
     if !r.prefer_host.is_empty() && host.id != r.prefer_host {
         return Err(Refusal::NotPreferred);
     }
-    if !r.prefer_zone.is_empty() && host.zone_id != r.prefer_zone {
+    let elsewhere = !r.prefer_zones.is_empty() && !r.prefer_zones.contains(&host.zone_id);
+    if elsewhere || (!r.prefer_zone.is_empty() && host.zone_id != r.prefer_zone) {
         return Err(Refusal::Zone);
     }
     if !host.enabled {
@@ -232,6 +278,9 @@ fn admit(host: &HostView, r: &Request) -> Result<(), Refusal> {
     }
     if host.maintenance {
         return Err(Refusal::Maintenance);
+    }
+    if !host.reach.covers(&r.project_id, &r.domain_id) {
+        return Err(Refusal::Domain);
     }
     if !r.os_arch.is_empty() && !host.architecture.is_empty() && *host.architecture != *r.os_arch {
         return Err(Refusal::Architecture(host.architecture.to_string()));
@@ -281,6 +330,8 @@ struct Nets<'s> {
     request: &'s Request,
     /// Networks a server may land on by itself, by wire.
     open: HashMap<&'s str, Vec<&'s NetView>>,
+    /// Wires with networks that take servers by themselves, though not this project's.
+    closed: HashSet<&'s str>,
     /// Where in `found` the answer for a set of wires is.
     by_wires: HashMap<*const String, usize>,
     found: Vec<Result<Vec<&'s NetView>, Refusal>>,
@@ -289,12 +340,17 @@ struct Nets<'s> {
 impl<'s> Nets<'s> {
     fn new(snapshot: &'s Snapshot, request: &'s Request) -> Nets<'s> {
         let mut open: HashMap<&str, Vec<&NetView>> = HashMap::new();
+        let mut closed = HashSet::new();
         if request.nets.iter().any(|wish| wish.network_id.is_empty()) {
-            for n in snapshot.networks.values().filter(|n| n.takes_servers && (n.public || n.project_id == request.project_id)) {
-                open.entry(&n.wire_id).or_default().push(n);
+            for n in snapshot.networks.values().filter(|n| n.takes_servers) {
+                if n.reach.covers(&request.project_id, &request.domain_id) {
+                    open.entry(&n.wire_id).or_default().push(n);
+                } else {
+                    closed.insert(n.wire_id.as_str());
+                }
             }
         }
-        Nets { snapshot, request, open, by_wires: HashMap::new(), found: Vec::new() }
+        Nets { snapshot, request, open, closed, by_wires: HashMap::new(), found: Vec::new() }
     }
 
     fn of(&mut self, host: &'s HostView) -> Result<&[&'s NetView], Refusal> {
@@ -326,16 +382,17 @@ impl<'s> Nets<'s> {
                 out.push(net);
                 continue;
             }
-            let reachable = || {
-                let wires = wires.iter().filter(|w| wish.wire_id.is_empty() || **w == wish.wire_id);
-                wires.filter_map(|w| self.open.get(w.as_str())).flatten().copied()
-            };
+            let wires = || wires.iter().map(String::as_str).filter(|w| wish.wire_id.is_empty() || *w == wish.wire_id);
+            let mine = || wires().filter_map(|w| self.open.get(w)).flatten().copied();
+            let reachable = || mine().filter(|n| n.exit == wish.exit && !(wish.private && n.reach.shared != Shared::Nobody));
             // Networks marked for it come first; then the one with most room.
             let best =
                 reachable().filter(|n| left(n) > 0).max_by(|a, b| (a.auto, a.free).cmp(&(b.auto, b.free)).then_with(|| b.id.cmp(&a.id)));
             match best {
                 Some(net) => out.push(net),
                 None if reachable().next().is_some() => return Err(Refusal::Addresses { nic }),
+                None if mine().next().is_some() => return Err(Refusal::Kind { nic }),
+                None if wires().any(|w| self.closed.contains(w)) => return Err(Refusal::Ownership { nic }),
                 None => return Err(Refusal::Network { nic }),
             }
         }
@@ -346,7 +403,7 @@ impl<'s> Nets<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Load;
+    use crate::{Load, Reach};
     use std::sync::Arc;
 
     /// Of storages with as much room the first by id, wherever it stood.
@@ -390,10 +447,15 @@ mod tests {
                 medium: "ssd".into(),
                 free: 20_480,
                 usable: true,
+                ..StorageView::default()
             }],
             wires: ["w".to_string()].into(),
             ..HostView::default()
         }
+    }
+
+    fn everybodys() -> Reach {
+        Reach { shared: Shared::Everybody, ..Reach::default() }
     }
 
     fn world() -> Snapshot {
@@ -403,7 +465,7 @@ mod tests {
         }
         s.networks.insert(
             "n".into(),
-            NetView { id: "n".into(), wire_id: "w".into(), free: 2, takes_servers: true, public: true, ..NetView::default() },
+            NetView { id: "n".into(), wire_id: "w".into(), free: 2, takes_servers: true, reach: everybodys(), ..NetView::default() },
         );
         s
     }
@@ -462,8 +524,68 @@ mod tests {
         check(|s, _| s.networks.get_mut("n").unwrap().free = 0, Err(Refusal::Addresses { nic: 0 }));
         check(|_, r| r.nets[0].network_id = String::new(), Ok("a"));
         check(|_, r| r.nets = vec![NetWish::default(); 3], Err(Refusal::Addresses { nic: 2 }));
+        let any = |f: fn(&mut NetWish)| {
+            move |_: &mut Snapshot, r: &mut Request| {
+                r.nets = vec![NetWish::default()];
+                f(&mut r.nets[0]);
+            }
+        };
+        check(any(|n| n.exit = true), Err(Refusal::Kind { nic: 0 }));
+        check(any(|n| n.private = true), Err(Refusal::Kind { nic: 0 }));
+        check(any(|n| n.wire_id = "other".into()), Err(Refusal::Network { nic: 0 }));
+        let outside = |s: &mut Snapshot, r: &mut Request, exit: bool| {
+            s.networks.get_mut("n").unwrap().exit = true;
+            r.nets = vec![NetWish { exit, ..NetWish::default() }];
+        };
+        check(|s, r| outside(s, r, true), Ok("a"));
+        check(|s, r| outside(s, r, false), Err(Refusal::Kind { nic: 0 }));
+        check(|s, _| s.networks.get_mut("n").unwrap().exit = true, Ok("a"));
+        let alone = |s: &mut Snapshot, r: &mut Request| {
+            s.networks.get_mut("n").unwrap().reach.shared = Shared::Nobody;
+            r.nets = vec![NetWish { private: true, ..NetWish::default() }];
+        };
+        check(alone, Ok("a"));
         check(|_, r| r.prefer_zone = "other".into(), Err(Refusal::Zone));
+        check(|_, r| r.prefer_zones = vec!["other".into()], Err(Refusal::Zone));
+        check(|_, r| r.prefer_zones = vec!["other".into(), "z".into()], Ok("a"));
         check(|_, r| r.host_type = "baremetal".into(), Err(Refusal::Type("hypervisor".into())));
+    }
+
+    /// Whose servers land on what by themselves: the owner, how it is shared, and for three projects of two domains whether it takes their servers.
+    #[test]
+    fn only_what_is_shared_takes_a_server_by_itself() {
+        let ids = |id: &str| vec![id.to_string()];
+        let owners = [("a", "east"), ("b", "east"), ("c", "west")];
+        let cases = [
+            (Shared::Nobody, [true, false, false], [true, true, false]),
+            (Shared::Projects(ids("b")), [true, true, false], [true, true, false]),
+            (Shared::Projects(ids("c")), [true, false, true], [true, true, true]),
+            (Shared::Domains(vec![]), [true, true, false], [true, true, false]),
+            (Shared::Domains(ids("west")), [true, true, true], [true, true, true]),
+            (Shared::Domains(ids("north")), [true, true, false], [true, true, false]),
+            (Shared::Everybody, [true, true, true], [true, true, true]),
+        ];
+        for (shared, network, machine) in cases {
+            for (n, (project, domain)) in owners.into_iter().enumerate() {
+                let (mut s, mut r) = (world(), request());
+                (r.project_id, r.domain_id) = (project.into(), domain.into());
+                all(&mut s, |h| h.reach = everybodys().into());
+                r.nets[0].network_id = String::new();
+                s.networks.get_mut("n").unwrap().reach = Reach { project_id: "a".into(), domain_id: "east".into(), shared: shared.clone() };
+                let out = place(&s, &r, 5);
+                assert_eq!(!out.candidates.is_empty(), network[n], "a network shared with {shared:?}, a server of {project}: {out:?}");
+                assert!(out.refusals.iter().all(|(_, why)| *why == Refusal::Ownership { nic: 0 }), "{out:?}");
+                // Who names it has been asked before whether he sees it.
+                r.nets[0].network_id = "n".into();
+                assert_eq!(place(&s, &r, 5).candidates.len(), 2);
+
+                let whole = Reach { domain_id: "east".into(), shared: shared.clone(), ..Reach::default() };
+                all(&mut s, |h| h.reach = whole.clone().into());
+                let out = place(&s, &r, 5);
+                assert_eq!(!out.candidates.is_empty(), machine[n], "a host shared with {shared:?}, a server of {project}: {out:?}");
+                assert!(out.refusals.iter().all(|(_, why)| *why == Refusal::Domain), "{out:?}");
+            }
+        }
     }
 
     /// What one host can reach is not taken for what another can.
@@ -473,7 +595,7 @@ mod tests {
         change(&mut s, "b", |h| h.wires = ["v".to_string(), "w".to_string()].into());
         s.put(HostView { wires: ["x".to_string()].into(), ..host("c") });
         for (id, wire, free) in [("m", "v", 9), ("k", "v", 9)] {
-            let net = NetView { id: id.into(), wire_id: wire.into(), free, takes_servers: true, public: true, ..NetView::default() };
+            let net = NetView { id: id.into(), wire_id: wire.into(), free, takes_servers: true, reach: everybodys(), ..NetView::default() };
             s.networks.insert(id.into(), net);
         }
         r.nets = vec![NetWish::default(), NetWish { wire_id: "w".into(), ..NetWish::default() }];

@@ -2,10 +2,11 @@
 
 use crate::{Outcome, Request, place};
 use api_compute::{DOCUMENT_ALONE, Host, HostStorage, NetInterface, Network, Storage};
-use base::{Error, Resource, Result, Value};
+use base::{Error, Json, Resource, Result, Row, Value};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
+    net::Ipv4Addr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -15,7 +16,7 @@ use store::{Cond, Db, Read, Select};
 /// once more when its room is taken, and who finds none catches up himself.
 const REST: Duration = Duration::from_millis(100);
 
-const HOST: [&str; 15] = [
+const HOST: [&str; 20] = [
     "id",
     "name",
     "zone_id",
@@ -31,17 +32,80 @@ const HOST: [&str; 15] = [
     "mem_capacity",
     "mem_commit",
     "mem_reserved",
+    "domain_id",
+    "is_public",
+    "public_scope",
+    "shared_project_ids",
+    "shared_domain_ids",
 ];
-const STORAGE: [&str; 7] = ["id", "storage_type", "medium_type", "virtual_limit", "used_capacity", "enabled", "status"];
+const STORAGE: [&str; 8] = ["id", "storage_type", "medium_type", "virtual_limit", "used_capacity", "reserved", "enabled", "status"];
 
 /// One of few texts that all hosts share. Ten thousand copies of it would lie all over memory, and reading them is most of what a placement takes.
 pub type Word = Arc<str>;
+
+/// Whose something is, and who else may have servers on it (spec 01 §6.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Reach {
+    /// Empty: it belongs to a domain as a whole.
+    pub project_id: String,
+    pub domain_id: String,
+    pub shared: Shared,
+}
+
+/// With whom beside its owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Shared {
+    #[default]
+    Nobody,
+    /// These projects.
+    Projects(Vec<String>),
+    /// The owner's whole domain, and these.
+    Domains(Vec<String>),
+    Everybody,
+}
+
+impl Reach {
+    /// Of a row as it is now, for who must not rely on what the snapshot knew.
+    pub fn of(row: &Row) -> Reach {
+        let (project, domain) = (row.text("tenant_id").into(), row.text("domain_id").into());
+        let [projects, domains] = ["shared_project_ids", "shared_domain_ids"].map(|column| list(row.get(column)));
+        Reach { project_id: project, domain_id: domain, shared: Shared::of(row.flag("is_public"), row.text("public_scope"), projects, domains) }
+    }
+
+    /// Whether servers of a project in a domain may be there without anybody naming it.
+    pub fn covers(&self, project: &str, domain: &str) -> bool {
+        let own = if self.project_id.is_empty() { self.domain_id == domain } else { self.project_id == project };
+        match &self.shared {
+            Shared::Everybody => true,
+            _ if own => true,
+            Shared::Nobody => false,
+            Shared::Projects(ids) => ids.iter().any(|id| id == project),
+            Shared::Domains(ids) => self.domain_id == domain || ids.iter().any(|id| id == domain),
+        }
+    }
+}
+
+impl Shared {
+    /// As a row has it.
+    fn of(public: bool, scope: &str, projects: &Json, domains: &Json) -> Shared {
+        let ids = |list: &Json| list.as_array().into_iter().flatten().filter_map(|id| Some(id.as_str()?.to_string())).collect();
+        match scope {
+            _ if !public => Shared::Nobody,
+            "system" => Shared::Everybody,
+            "domain" => Shared::Domains(ids(domains)),
+            "project" => Shared::Projects(ids(projects)),
+            _ => Shared::Nobody,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct HostView {
     pub id: String,
     pub name: String,
     pub zone_id: String,
+    /// Domain whose servers it takes, and the others.
+    pub reach: Arc<Reach>,
     pub host_type: Word,
     pub architecture: Word,
     pub enabled: bool,
@@ -76,6 +140,10 @@ pub struct StorageView {
     pub medium: Word,
     /// MiB that may still be given.
     pub free: i64,
+    /// MiB that may be given in all.
+    pub total: i64,
+    /// MiB kept free.
+    pub reserved: i64,
     pub usable: bool,
 }
 
@@ -83,12 +151,13 @@ pub struct StorageView {
 pub struct NetView {
     pub id: String,
     pub wire_id: String,
-    pub project_id: String,
+    pub reach: Reach,
     pub free: i64,
-    pub public: bool,
     /// Marked for servers that name no network.
     pub auto: bool,
-    /// A network of guests, and available.
+    /// Has addresses of the outside.
+    pub exit: bool,
+    /// A network of guests, available, and not marked as one that must be named.
     pub takes_servers: bool,
 }
 
@@ -98,6 +167,7 @@ pub struct Snapshot {
     pub networks: HashMap<String, NetView>,
     words: HashSet<Word>,
     wires: HashSet<Arc<[String]>>,
+    reaches: HashSet<Arc<Reach>>,
 }
 
 impl Snapshot {
@@ -108,11 +178,12 @@ impl Snapshot {
 
     /// Takes a host in, in the place of the one with its id.
     pub fn put(&mut self, mut host: HostView) {
-        let HostView { host_type, architecture, storages, wires, .. } = &mut host;
+        let HostView { host_type, architecture, storages, wires, reach, .. } = &mut host;
         storages.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         let words = storages.iter_mut().flat_map(|s| [&mut s.storage_type, &mut s.medium]).chain([host_type, architecture]);
         words.for_each(|word| shared(&mut self.words, word));
         shared(&mut self.wires, wires);
+        shared(&mut self.reaches, reach);
         self.hosts.insert(host.id.clone(), host);
     }
 }
@@ -127,6 +198,10 @@ fn shared<T: ?Sized + Eq + Hash>(known: &mut HashSet<Arc<T>>, one: &mut Arc<T>) 
 
 fn astray() -> Error {
     Error::internal("what was read of hosts is not what was asked for")
+}
+
+fn list(cell: &Value) -> &Json {
+    if let Value::Json(list) = cell { list } else { &Json::Null }
 }
 
 fn number(cell: &Value) -> i64 {
@@ -224,12 +299,14 @@ impl Scheduler {
         let storages: HashMap<&str, &[Value]> = storages.iter().map(|s| (s[0].as_str(), &s[..])).collect();
         let mut by_host: HashMap<&str, (Vec<StorageView>, Vec<String>)> = HashMap::new();
         for tie in &ties {
-            let Some([id, kind, medium, limit, used, enabled, status]) = storages.get(tie[1].as_str()) else { continue };
+            let Some([id, kind, medium, limit, used, reserved, enabled, status]) = storages.get(tie[1].as_str()) else { continue };
             let view = StorageView {
                 id: id.as_str().into(),
                 storage_type: kind.as_str().into(),
                 medium: medium.as_str().into(),
                 free: number(limit) - number(used),
+                total: number(limit),
+                reserved: number(reserved),
                 usable: enabled.as_bool() == Some(true) && status.as_str() == "online",
             };
             by_host.entry(tie[0].as_str()).or_default().0.push(view);
@@ -259,16 +336,23 @@ impl Scheduler {
                 mem,
                 mem_commit,
                 mem_reserved,
+                domain,
+                public,
+                scope,
+                shared_projects,
+                shared_domains,
             ] = &host[..]
             else {
                 return Err(astray());
             };
             let (storages, mut wires) = by_host.remove(id.as_str()).unwrap_or_default();
             wires.sort_unstable();
+            let shared = Shared::of(public.as_bool() == Some(true), scope.as_str(), list(shared_projects), list(shared_domains));
             let view = HostView {
                 id: id.as_str().into(),
                 name: name.as_str().into(),
                 zone_id: zone.as_str().into(),
+                reach: Arc::new(Reach { project_id: String::new(), domain_id: domain.as_str().into(), shared }),
                 host_type: kind.as_str().into(),
                 architecture: architecture.as_str().into(),
                 online: online.as_str() == "online",
@@ -303,13 +387,15 @@ impl Scheduler {
             Some(ids) => ids.iter().for_each(|id| drop(state.networks.remove(id))),
         }
         for n in networks {
+            let at = &n.shared;
+            let shared = Shared::of(at.is_public, &at.public_scope, &at.shared_project_ids, &at.shared_domain_ids);
             let view = NetView {
                 wire_id: n.wire_id,
-                project_id: n.owned.tenant_id,
+                reach: Reach { project_id: n.owned.tenant_id, domain_id: n.owned.domain_id, shared },
                 free: n.size - n.used,
-                public: n.shared.is_public,
                 auto: n.is_auto_alloc == Some(true),
-                takes_servers: n.server_type == "guest" && n.status.status == "available",
+                exit: n.guest_ip_start.parse::<Ipv4Addr>().is_ok_and(|a| !a.is_private()),
+                takes_servers: n.server_type == "guest" && n.status.status == "available" && n.is_auto_alloc != Some(false),
                 id: n.meta.id,
             };
             state.networks.insert(view.id.clone(), view);

@@ -25,7 +25,7 @@ pub(crate) fn request(body: &Json) -> Result<Request> {
             .into_iter()
             .map(|d| DiskWish { size: d.size.max(0), backend: d.backend, storage_id: d.storage_id, medium: d.medium })
             .collect(),
-        nets: nets.into_iter().map(|n| NetWish { network_id: n.network, wire_id: n.wire }).collect(),
+        nets: nets.into_iter().map(|n| NetWish { network_id: n.network, wire_id: n.wire, exit: n.exit, private: n.private }).collect(),
         prefer_host: text(&["prefer_host_id", "prefer_host"]),
         prefer_zone: text(&["prefer_zone_id", "prefer_zone"]),
         project_id: text(&["project_id", "project"]),

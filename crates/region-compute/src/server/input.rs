@@ -286,6 +286,8 @@ pub(super) async fn nics(op: &Op<'_>, body: &Map) -> Result<Vec<NicPlan>> {
             driver: config.driver,
             bw_limit: if config.bw_limit == 0 { 1000 } else { config.bw_limit },
             is_default: config.is_default,
+            exit: config.exit,
+            private: config.private,
         });
     }
     Ok(out)

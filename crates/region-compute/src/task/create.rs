@@ -8,7 +8,7 @@ use crate::{Compute, Image, intent};
 use api_compute::{Disk, GuestDisk, GuestNetwork, Network, Server, status};
 use base::{Error, Json, Resource, Result, Row, err, meta, new_id, said};
 use region_network::{Wish, allocate, new_mac};
-use scheduler::{Candidate, DiskWish, NetWish, Request};
+use scheduler::{Candidate, DiskWish, NetWish, Reach, Request};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -47,6 +47,15 @@ pub struct NicPlan {
     pub driver: String,
     pub bw_limit: i64,
     pub is_default: bool,
+    pub exit: bool,
+    pub private: bool,
+}
+
+impl NicPlan {
+    /// What the scheduler is to find for it.
+    pub(super) fn wish(&self) -> NetWish {
+        NetWish { network_id: self.network_id.clone(), wire_id: self.wire_id.clone(), exit: self.exit, private: self.private }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -176,7 +185,7 @@ impl Step<Compute> for Schedule {
                 .iter()
                 .map(|d| DiskWish { size: d.size, backend: d.backend.clone(), storage_id: d.storage_id.clone(), medium: d.medium.clone() })
                 .collect(),
-            nets: self.nics.iter().map(|n| NetWish { network_id: n.network_id.clone(), wire_id: n.wire_id.clone() }).collect(),
+            nets: self.nics.iter().map(NicPlan::wish).collect(),
             os_arch: row.text("os_arch").to_string(),
             prefer_host: self.prefer_host.clone(),
             prefer_zone: self.prefer_zone.clone(),
@@ -250,9 +259,10 @@ impl Step<Compute> for Interfaces {
     type Out = ();
 
     async fn act(&self, _: &Compute, tx: &mut Tx, _: &StepKey) -> Result<()> {
+        let server = intent::server_row(tx, &self.server).await?;
         let wanted = self.nics.iter().position(|n| n.is_default).unwrap_or(0);
         for (i, (plan, network)) in self.nics.iter().zip(&self.networks).enumerate() {
-            let (row, address) = address_for(tx, plan, network).await?;
+            let (row, address) = address_for(tx, &server, plan, network).await?;
             let nic = nic_of(tx, &self.server, &row, plan, address)?;
             let nic = GuestNetwork { index: i as i64, is_default: i == wanted, ..nic };
             tx.insert(&nic.to_row()).await?;
@@ -265,13 +275,17 @@ impl Step<Compute> for Interfaces {
     }
 }
 
-/// Takes the address an interface asks for.
-pub(super) async fn address_for(tx: &mut Tx, plan: &NicPlan, network: &str) -> Result<(Row, Ipv4Addr)> {
+/// Takes the address an interface of a server asks for.
+pub(super) async fn address_for(tx: &mut Tx, server: &Row, plan: &NicPlan, network: &str) -> Result<(Row, Ipv4Addr)> {
     let row = tx
         .one(Network::facts(), network)
         .await?
         .filter(|r| !r.flag("deleted"))
         .ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "network", network))?;
+    // Whoever named it saw it. What the scheduler chose may have stopped being shared since it last looked.
+    if plan.network_id.is_empty() && !Reach::of(&row).covers(server.text("tenant_id"), server.text("domain_id")) {
+        return Err(err!(InsufficientResource, "network {} is not shared with the server's project any more; try again", row.name()));
+    }
     let wish = Wish { address: plan.address.clone(), exactly: plan.exactly, reserved: plan.reserved };
     let address = allocate(tx, &row, &wish).await?;
     Ok((row, address))

@@ -58,7 +58,12 @@ impl Step<Compute> for Place {
             storage_id: self.plan.storage_id.clone(),
             medium: self.plan.medium.clone(),
         };
-        let request = scheduler::Request { disks: vec![wish], ..Default::default() };
+        let request = scheduler::Request {
+            disks: vec![wish],
+            project_id: row.text("tenant_id").into(),
+            domain_id: row.text("domain_id").into(),
+            ..Default::default()
+        };
         let outcome = env.scheduler.place(&request, 16);
         for candidate in &outcome.candidates {
             let storage = &candidate.storages[0];

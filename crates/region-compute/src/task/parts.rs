@@ -8,7 +8,7 @@ use super::steps::{Applied, Back, Disks, Look, bump, unchanged};
 use crate::{Compute, intent, quota};
 use api_compute::{Disk, GuestDisk, GuestNetwork, ReservedIp};
 use base::{Error, Json, Resource, Result, err, new_id, said};
-use scheduler::{Candidate, DiskWish, NetWish, Request};
+use scheduler::{Candidate, DiskWish, Request};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use store::{Cond, Read, Tx, set};
@@ -153,7 +153,7 @@ async fn on_its_host(env: &Compute, tx: &mut Tx, server: &str, disks: &[DiskPlan
         |d: &DiskPlan| DiskWish { size: d.size, backend: d.backend.clone(), storage_id: d.storage_id.clone(), medium: d.medium.clone() };
     let request = Request {
         disks: disks.iter().map(wish).collect(),
-        nets: nics.iter().map(|n| NetWish { network_id: n.network_id.clone(), wire_id: n.wire_id.clone() }).collect(),
+        nets: nics.iter().map(NicPlan::wish).collect(),
         prefer_host: row.text("host_id").to_string(),
         project_id: row.text("tenant_id").to_string(),
         domain_id: row.text("domain_id").to_string(),
@@ -306,10 +306,11 @@ impl Step<Compute> for Plug {
 
     async fn act(&self, env: &Compute, tx: &mut Tx, _: &StepKey) -> Result<(i64, Vec<String>)> {
         let candidate = on_its_host(env, tx, &self.server, &[], &self.nics).await?;
+        let server = intent::server_row(tx, &self.server).await?;
         let mut places: Vec<i64> = live_nics(tx, &self.server).await?.iter().map(|n| n.index).collect();
         let mut made = Vec::new();
         for (plan, network) in self.nics.iter().zip(&candidate.networks) {
-            let (row, address) = address_for(tx, plan, network).await?;
+            let (row, address) = address_for(tx, &server, plan, network).await?;
             let place = (0..).find(|i| !places.contains(i)).unwrap_or_default();
             // The route of the guest is where it was; only a guest without interfaces gets one.
             let nic = GuestNetwork { index: place, is_default: places.is_empty(), ..nic_of(tx, &self.server, &row, plan, address)? };
