@@ -143,7 +143,9 @@ impl Refusal {
                 said!("no storage for disk {}: {} MiB wanted, at most {} free", *disk, size, *free)
             }
             Refusal::Network { nic } => said!("the network of interface {} is not on its wires", *nic),
-            Refusal::Ownership { nic } => said!("for interface {} it has only networks that are not shared with the project; name another", *nic),
+            Refusal::Ownership { nic } => {
+                said!("for interface {} it has only networks that are not shared with the project; name another", *nic)
+            }
             Refusal::Kind { nic } if r.nets.get(*nic).is_some_and(|n| n.private) => {
                 said!("for interface {} it has no network of the project alone; leave out private, or name a network", *nic)
             }

@@ -69,7 +69,11 @@ impl Reach {
     pub fn of(row: &Row) -> Reach {
         let (project, domain) = (row.text("tenant_id").into(), row.text("domain_id").into());
         let [projects, domains] = ["shared_project_ids", "shared_domain_ids"].map(|column| list(row.get(column)));
-        Reach { project_id: project, domain_id: domain, shared: Shared::of(row.flag("is_public"), row.text("public_scope"), projects, domains) }
+        Reach {
+            project_id: project,
+            domain_id: domain,
+            shared: Shared::of(row.flag("is_public"), row.text("public_scope"), projects, domains),
+        }
     }
 
     /// Whether servers of a project in a domain may be there without anybody naming it.

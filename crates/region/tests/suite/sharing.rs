@@ -5,7 +5,11 @@ use base::Ctx;
 use resource::Method;
 use serde_json::{Value as Json, json};
 
-crate::world::on_both!(a_network_is_shared_and_taken_back, servers_land_by_themselves_only_where_it_is_shared, fields_of_the_platform_are_its_administrators);
+crate::world::on_both!(
+    a_network_is_shared_and_taken_back,
+    servers_land_by_themselves_only_where_it_is_shared,
+    fields_of_the_platform_are_its_administrators
+);
 
 /// Whoever sees a row does not see all of it, nor find it by what he does not see, nor write that.
 async fn fields_of_the_platform_are_its_administrators(world: World) {
