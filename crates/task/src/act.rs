@@ -6,7 +6,7 @@ use crate::kind::{Call, Step, cancelled};
 use crate::run::{Run, Written, record, recorded, rollback};
 use crate::undo::Undoable;
 use crate::waits::CANCEL;
-use crate::{Phase, StepKey, StepRow, row, state, status};
+use crate::{Phase, StepKey, StepRow, row, start, state, status};
 use base::{Error, Json, Result, Timestamp};
 use std::time::Duration;
 use store::{set, work};
@@ -115,8 +115,8 @@ impl<E: Send + Sync + 'static> Run<E> {
 }
 
 impl<E: Send + Sync + 'static> Flow<E> {
-    /// Does a step. `undo` gets the output and makes what is put on the stack.
-    pub(crate) async fn act<S, U>(&self, name: &str, step: &S, undo: U) -> Result<S::Out>
+    /// Does a step. `undo` gets the output and makes what is put on the stack. The `last` ends the task.
+    pub(crate) async fn act<S, U>(&self, name: &str, step: &S, last: bool, undo: U) -> Result<S::Out>
     where
         S: Step<E>,
         U: FnOnce(Json) -> Option<Box<dyn Undoable<E>>>,
@@ -133,7 +133,7 @@ impl<E: Send + Sync + 'static> Flow<E> {
         let mut attempts = Attempts::of(run, name, begun.as_ref());
         let done = loop {
             attempts.count += 1;
-            match self.act_once(step, &key, &attempts).await {
+            match self.act_once(step, &key, &attempts, last).await {
                 Ok(Written::Done(row)) => break row,
                 Ok(Written::Cancelled) => return Err(run.cancel_here().await),
                 Ok(Written::Lost) => match run.lose().await {},
@@ -150,7 +150,7 @@ impl<E: Send + Sync + 'static> Flow<E> {
         out
     }
 
-    async fn act_once<S: Step<E>>(&self, step: &S, key: &StepKey, attempts: &Attempts) -> Result<Written<StepRow>> {
+    async fn act_once<S: Step<E>>(&self, step: &S, key: &StepKey, attempts: &Attempts, last: bool) -> Result<Written<StepRow>> {
         let run = &*self.run;
         let name = attempts.name.as_str();
         let env = &*run.core.env;
@@ -167,7 +167,8 @@ impl<E: Send + Sync + 'static> Flow<E> {
                 return Err(e);
             }
         }
-        run.write(run.place(status::RUNNING, name, 0), |tx| {
+        let sets = if last { run.complete(Json::Null) } else { run.place(status::RUNNING, name, 0) };
+        run.write(sets, |tx| {
             work(async move {
                 if attempts.unsure
                     && let Some(done) = recorded(tx, &run.id, Phase::Act, name).await?.filter(|r| r.state == state::DONE)
@@ -178,6 +179,9 @@ impl<E: Send + Sync + 'static> Flow<E> {
                 run.at(Phase::Act, name, Moment::Inside).await?;
                 let done = StepRow { output: row::encode(&out, name)?, ended_at: Some(tx.now()), ..attempts.row(run, state::DONE) };
                 record(tx, &done).await?;
+                if last {
+                    start::release(tx, &run.id).await?;
+                }
                 Ok(done)
             })
         })

@@ -120,17 +120,11 @@ async fn to_the_end<E: Send + Sync + 'static>(run: &Arc<Run<E>>, body: Result<Ar
 
 /// Ends the task as complete. False: it was cancelled before that.
 async fn complete<E: Send + Sync + 'static>(run: &Run<E>, out: Json) -> bool {
-    let sets = vec![
-        set("status", status::DONE),
-        set("stage", stage::COMPLETE),
-        set("progress", 100),
-        set("result", out),
-        set("end_at", Some(run.core.now())),
-        set("next_at", None::<Timestamp>),
-        set("holder", ""),
-    ];
     let id = &*run.id;
-    if run.insist(sets, |tx| work(async move { start::release(tx, id).await })).await.is_none() {
+    // Its last step may have ended it.
+    if run.row().facts.status != status::DONE
+        && run.insist(run.complete(out), |tx| work(async move { start::release(tx, id).await })).await.is_none()
+    {
         return false;
     }
     ended(run, "complete");

@@ -81,8 +81,18 @@ impl<E: Send + Sync + 'static> Flow<E> {
     /// The step's own; [`crate::is_cancelled`] when somebody cancelled the task. A body passes it up to have everything undone, or takes
     /// another way.
     pub async fn step<S: Step<E> + 'static>(&self, step: S) -> Result<S::Out> {
+        self.one(step, false).await
+    }
+
+    /// Does the last step; its transaction is the one that ends the task. Whoever sees what it wrote, a server that runs, sees the objects free for the next
+    /// task. The body returns what this returns.
+    pub async fn finish<S: Step<E, Out = ()> + 'static>(&self, step: S) -> Result<Json> {
+        self.one(step, true).await.map(|()| Json::Null)
+    }
+
+    async fn one<S: Step<E> + 'static>(&self, step: S, last: bool) -> Result<S::Out> {
         let (name, step) = (self.full(&step.name()), Arc::new(step));
-        self.act(&name, &*step, |out| match S::NO_UNDO {
+        self.act(&name, &*step, last, |out| match S::NO_UNDO {
             "" => Some(Box::new(UndoStep { step: step.clone(), out }) as Box<dyn Undoable<E>>),
             _ => None,
         })
@@ -146,7 +156,7 @@ impl<E: Send + Sync + 'static> Flow<E> {
         let child = self.full(name);
         let step = Arc::new(SubStart { name: child.clone(), new });
         let id: String = self
-            .act(&child, &*step, |out| {
+            .act(&child, &*step, false, |out| {
                 let id = out.as_str().unwrap_or_default().to_string();
                 Some(Box::new(UndoSub { id }) as Box<dyn Undoable<E>>)
             })

@@ -5,8 +5,8 @@
 
 use crate::engine::Core;
 use crate::hook::{Moment, Point, Verdict};
-use crate::{Phase, StepKey, StepRow, TaskRow, operate, row, start, state, status};
-use base::{Ctx, Error, Kind, Resource, Result, Timestamp, Value, err};
+use crate::{Phase, StepKey, StepRow, TaskRow, operate, row, stage, start, state, status};
+use base::{Ctx, Error, Json, Kind, Resource, Result, Timestamp, Value, err};
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -242,6 +242,19 @@ impl<E: Send + Sync> Run<E> {
     /// Where the task stands now, as assignments to its row.
     pub fn place(&self, word: &'static str, stage: &str, within: i64) -> Sets {
         vec![set("status", word), set("stage", stage), set("progress", self.progress(within))]
+    }
+
+    /// The end of the task as complete, as assignments to its row.
+    pub fn complete(&self, out: Json) -> Sets {
+        vec![
+            set("status", status::DONE),
+            set("stage", stage::COMPLETE),
+            set("progress", 100),
+            set("result", out),
+            set("end_at", Some(self.core.now())),
+            set("next_at", None::<Timestamp>),
+            set("holder", ""),
+        ]
     }
 
     /// Changes the task's row, if it is still this worker's and, going forward, nobody asked to cancel it. The row as it will be is taken over

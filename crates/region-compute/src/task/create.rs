@@ -106,11 +106,10 @@ impl Task<Compute> for ServerCreate {
         flow.commit_point().await?;
         flow.step(Publish { server: self.server.clone() }).await?;
         if self.auto_start {
-            power::start(flow, &self.server, self.start_deadline_secs, false).await?;
+            flow.finish(power::start(flow, &self.server, self.start_deadline_secs).await?).await
         } else {
-            flow.step(steps::Settle { server: self.server.clone(), status: status::READY, power: "off" }).await?;
+            flow.finish(steps::Settle { server: self.server.clone(), status: status::READY, power: "off" }).await
         }
-        Ok(Json::Null)
     }
 
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {

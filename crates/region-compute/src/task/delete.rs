@@ -35,8 +35,7 @@ impl Task<Compute> for ServerDelete {
                 let generation = flow.step(off).await?.generation;
                 flow.wait(Reached { server: server(), generation, state: GuestState::Stopped, deadline: PATIENCE }).await?;
             }
-            flow.step(Recycle { server: server() }).await?;
-            return Ok(Json::Null);
+            return flow.finish(Recycle { server: server() }).await;
         }
         flow.commit_point().await?;
         let (generation, disks) = flow.step(Absent { server: server(), on_host: self.on_host }).await?;
@@ -47,8 +46,7 @@ impl Task<Compute> for ServerDelete {
         if !disks.is_empty() {
             flow.wait(Disks { ids: disks, gone: true, deadline: PATIENCE }).await?;
         }
-        flow.step(Forget { server: server() }).await?;
-        Ok(Json::Null)
+        flow.finish(Forget { server: server() }).await
     }
 
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {

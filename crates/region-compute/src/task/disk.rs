@@ -118,10 +118,10 @@ impl Task<Compute> for DiskResize {
     async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
         flow.step(Grow { disk: self.disk.clone(), size: self.size }).await?;
         flow.wait(Disks { ids: vec![self.disk.clone()], gone: false, deadline: Duration::from_secs(self.deadline_secs) }).await?;
-        if !self.server.is_empty() {
-            flow.step(Back { server: self.server.clone() }).await?;
+        if self.server.is_empty() {
+            return Ok(Json::Null);
         }
-        Ok(Json::Null)
+        flow.finish(Back { server: self.server.clone() }).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         if !self.server.is_empty() {

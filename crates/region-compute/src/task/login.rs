@@ -37,14 +37,14 @@ impl Task<Compute> for ServerSetPassword {
 
     async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
         if self.start {
-            power::start(flow, &self.server, self.deadline_secs, false).await?;
+            let running = power::start(flow, &self.server, self.deadline_secs).await?;
+            flow.step(running).await?;
             // It runs: what comes of the password is no reason to stop it.
             flow.commit_point().await?;
         }
         let generation = flow.step(Give { server: self.server.clone(), login: self.login.clone() }).await?.generation;
         flow.wait(Applied { server: self.server.clone(), generation, deadline: PATIENCE }).await?;
-        flow.step(Back { server: self.server.clone() }).await?;
-        Ok(Json::Null)
+        flow.finish(Back { server: self.server.clone() }).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         unchanged(tx, &self.server, "set_password_fail", error).await

@@ -37,8 +37,7 @@ impl Task<Compute> for ServerCreateDisk {
         flow.wait(Disks { ids: ids.clone(), gone: false, deadline: Duration::from_secs(self.deadline_secs) }).await?;
         let generation = flow.step(Tie { server: self.server.clone(), disks: ids.into_iter().zip(self.disks.clone()).collect() }).await?.0;
         flow.wait(Applied { server: self.server.clone(), generation, deadline: PATIENCE }).await?;
-        flow.step(Back { server: self.server.clone() }).await?;
-        Ok(Json::Null)
+        flow.finish(Back { server: self.server.clone() }).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         unchanged(tx, &self.server, "create_disk_fail", error).await
@@ -62,8 +61,7 @@ impl Task<Compute> for ServerAttachDisk {
         let disks = vec![(self.disk.clone(), self.plan.clone())];
         let generation = flow.step(Tie { server: self.server.clone(), disks }).await?.0;
         flow.wait(Applied { server: self.server.clone(), generation, deadline: PATIENCE }).await?;
-        flow.step(Back { server: self.server.clone() }).await?;
-        Ok(Json::Null)
+        flow.finish(Back { server: self.server.clone() }).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         unchanged(tx, &self.server, "attach_disk_fail", error).await
@@ -88,8 +86,7 @@ impl Task<Compute> for ServerDetachDisk {
         flow.wait(Applied { server: self.server.clone(), generation, deadline: PATIENCE }).await?;
         flow.commit_point().await?;
         flow.step(LetGo { disk: self.disk.clone(), remove: self.remove }).await?;
-        flow.step(Back { server: self.server.clone() }).await?;
-        Ok(Json::Null)
+        flow.finish(Back { server: self.server.clone() }).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         unchanged(tx, &self.server, "detach_disk_fail", error).await
@@ -111,8 +108,7 @@ impl Task<Compute> for ServerAttachNetwork {
         flow.call(Look).await?;
         let generation = flow.step(Plug { server: self.server.clone(), nics: self.nics.clone() }).await?.0;
         flow.wait(Applied { server: self.server.clone(), generation, deadline: PATIENCE }).await?;
-        flow.step(Back { server: self.server.clone() }).await?;
-        Ok(Json::Null)
+        flow.finish(Back { server: self.server.clone() }).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         unchanged(tx, &self.server, "attach_network_fail", error).await
@@ -138,8 +134,7 @@ impl Task<Compute> for ServerDetachNetwork {
         flow.wait(Applied { server: self.server.clone(), generation, deadline: PATIENCE }).await?;
         flow.commit_point().await?;
         flow.step(Release { server: self.server.clone(), nic: self.nic.clone(), reserve: self.reserve }).await?;
-        flow.step(Back { server: self.server.clone() }).await?;
-        Ok(Json::Null)
+        flow.finish(Back { server: self.server.clone() }).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         unchanged(tx, &self.server, "detach_network_fail", error).await

@@ -24,21 +24,20 @@ impl Task<Compute> for ServerStart {
     const STEPS: u32 = 3;
 
     async fn run(&self, flow: &Flow<Compute>) -> Result<Json> {
-        start(flow, &self.server, self.deadline_secs, false).await?;
-        Ok(Json::Null)
+        flow.finish(start(flow, &self.server, self.deadline_secs).await?).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         failed(tx, &self.server, status::START_FAIL, error).await
     }
 }
 
-/// Power on, and wait until it runs.
-pub(crate) async fn start(flow: &Flow<Compute>, server: &str, deadline_secs: u64, restart: bool) -> Result<()> {
-    let on = SetPower { server: server.into(), on: true, force: false, timeout: 30, status: status::STARTING, restart };
+/// Power on, and wait until it runs. The step that is left says so.
+pub(crate) async fn start(flow: &Flow<Compute>, server: &str, deadline_secs: u64) -> Result<Settle> {
+    let on = SetPower { server: server.into(), on: true, force: false, timeout: 30, status: status::STARTING, restart: false };
     let generation = flow.step(on).await?.generation;
     let deadline = Duration::from_secs(deadline_secs);
     flow.wait(Reached { server: server.into(), generation, state: GuestState::Running, deadline }).await?;
-    flow.step(Settle { server: server.into(), status: status::RUNNING, power: "on" }).await
+    Ok(Settle { server: server.into(), status: status::RUNNING, power: "on" })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,8 +63,7 @@ impl Task<Compute> for ServerStop {
         let generation = flow.step(off).await?.generation;
         let deadline = GRACE + Duration::from_secs(self.timeout_secs.max(0) as u64);
         flow.wait(Reached { server: self.server.clone(), generation, state: GuestState::Stopped, deadline }).await?;
-        flow.step(Settle { server: self.server.clone(), status: status::READY, power: "off" }).await?;
-        Ok(Json::Null)
+        flow.finish(Settle { server: self.server.clone(), status: status::READY, power: "off" }).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         failed(tx, &self.server, status::STOP_FAIL, error).await
@@ -96,8 +94,7 @@ impl Task<Compute> for ServerRestart {
         let generation = flow.step(step).await?.generation;
         let deadline = Duration::from_secs(self.deadline_secs + self.timeout_secs.max(0) as u64) + GRACE;
         flow.wait(Reached { server: self.server.clone(), generation, state: GuestState::Running, deadline }).await?;
-        flow.step(Settle { server: self.server.clone(), status: status::RUNNING, power: "on" }).await?;
-        Ok(Json::Null)
+        flow.finish(Settle { server: self.server.clone(), status: status::RUNNING, power: "on" }).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         failed(tx, &self.server, status::START_FAIL, error).await

@@ -53,11 +53,10 @@ impl Task<Compute> for ServerRebuildRoot {
         let generation = flow.step(Swap { server: server(), ids, told: self.told.clone() }).await?;
         flow.wait(Applied { server: server(), generation, deadline: Duration::from_secs(self.start_deadline_secs) }).await?;
         if self.auto_start {
-            power::start(flow, &self.server, self.start_deadline_secs, false).await?;
+            flow.finish(power::start(flow, &self.server, self.start_deadline_secs).await?).await
         } else {
-            flow.step(Back { server: server() }).await?;
+            flow.finish(Back { server: server() }).await
         }
-        Ok(Json::Null)
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         unchanged(tx, &self.server, "rebuild_root_fail", error).await

@@ -57,8 +57,7 @@ impl Task<Compute> for ServerChangeConfig {
         let generation = flow.step(anew).await?.generation;
         let deadline = Duration::from_secs(self.deadline_secs + self.timeout_secs.max(0) as u64) + GRACE;
         flow.wait(Reached { server: self.server.clone(), generation, state: GuestState::Running, deadline }).await?;
-        flow.step(Settle { server: self.server.clone(), status: status::RUNNING, power: "on" }).await?;
-        Ok(Json::Null)
+        flow.finish(Settle { server: self.server.clone(), status: status::RUNNING, power: "on" }).await
     }
     async fn failed(&self, _: &Compute, tx: &mut Tx, error: &Error) -> Result<()> {
         unchanged(tx, &self.server, "change_flavor_fail", error).await
