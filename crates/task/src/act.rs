@@ -146,7 +146,10 @@ impl<E: Send + Sync + 'static> Flow<E> {
         };
         run.committed(Phase::Act, done.clone());
         let out = self.returned(name, done, undo);
-        run.at(Phase::Act, name, Moment::After).await?;
+        // After the last one there is nothing left to disturb.
+        if !last {
+            run.at(Phase::Act, name, Moment::After).await?;
+        }
         out
     }
 

@@ -11,7 +11,6 @@ use region_network::{Wish, allocate, new_mac};
 use scheduler::{Candidate, DiskWish, NetWish, Reach, Request};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::hash::{Hash, Hasher};
 use std::net::Ipv4Addr;
 use store::{ChangeOp, Read, Tx};
 use task::{Flow, Step, StepKey, Task};
@@ -150,21 +149,6 @@ struct Schedule {
 /// How many hosts are tried when others keep taking the room of the best.
 const CANDIDATES: usize = 16;
 
-/// Points of a score, of 2000, within which hosts count as equally good.
-const ALIKE: i64 = 100;
-
-/// Has each server of a batch see the equally good hosts in another order. The snapshot they all read does not know of the others yet: all of
-/// them would go to the same one.
-fn spread(candidates: &mut [Candidate], server: &str) {
-    let best = candidates.first().map_or(0, |c| c.score);
-    let alike = candidates.iter().take_while(|c| c.score + ALIKE >= best).count();
-    candidates[..alike].sort_by_cached_key(|c| {
-        let mut hasher = std::hash::DefaultHasher::new();
-        (server, &c.host_id).hash(&mut hasher);
-        hasher.finish()
-    });
-}
-
 impl Step<Compute> for Schedule {
     const NAME: &'static str = "schedule";
     type Out = Option<Candidate>;
@@ -192,8 +176,7 @@ impl Step<Compute> for Schedule {
             domain_id: row.text("domain_id").to_string(),
             ..Request::default()
         };
-        let mut outcome = env.scheduler.place(&request, CANDIDATES);
-        spread(&mut outcome.candidates, &self.server);
+        let outcome = env.scheduler.place(&request, CANDIDATES);
         for candidate in &outcome.candidates {
             if !intent::take_host(tx, &candidate.host_id, cpu, mem).await? {
                 continue;
