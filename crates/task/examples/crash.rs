@@ -1,6 +1,6 @@
 //! One life of a process of the crash test: goes on with the tasks it finds, starts new ones until there are enough, and ends when all have ended.
 //!
-//! `crash DIR COUNT`
+//! `crash DIR COUNT`; a line on standard output says that the first task was taken.
 
 #[path = "../tests/suite/kit.rs"]
 #[allow(dead_code)]
@@ -27,7 +27,16 @@ async fn main() {
     kit::prepare(&db).await;
     let env = Arc::new(Env::at(dir.join("things")));
     let options = Options { look: Duration::from_millis(100), ..quick() };
-    let _running = Running::new(Tasks::builder().kind::<Random>().options(options).build(&db, env));
+    let tasks = Tasks::builder().kind::<Random>().options(options).build(&db, env);
+    let claimed = tasks.metrics().claimed.clone();
+    let _running = Running::new(tasks);
+    tokio::spawn(async move {
+        let claimed = claimed.get_or_create(&task::OfTask { task: "RandomTask".to_string() }).clone();
+        while claimed.get() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        println!("at work");
+    });
     let _inspector = tokio::spawn(kit::inspector(db.clone()));
 
     let roots = || async { (&mut &db).count("tasks", Cond::eq("parent_task_id", "")).await.unwrap() };

@@ -199,7 +199,7 @@ impl<E: Send + Sync + 'static> Flow<E> {
         undo: impl FnOnce(Json) -> Option<Box<dyn Undoable<E>>>,
     ) -> Result<T> {
         if let Some(undo) = undo(row.output.clone()) {
-            self.stack().push(name, undo);
+            self.keep(name, undo);
         }
         row::decode(row.output, name)
     }
@@ -219,7 +219,7 @@ impl<E: Send + Sync + 'static> Flow<E> {
                 if known.is_some()
                     && let Some(undo) = undo(None)
                 {
-                    self.stack().push(name, undo);
+                    self.keep(name, undo);
                 }
                 return Err(error);
             }
@@ -250,7 +250,7 @@ impl<E: Send + Sync + 'static> Flow<E> {
                 Ok(None) => {}
                 Err(error) => {
                     if let Some(undo) = undo(None) {
-                        self.stack().push(name, undo);
+                        self.keep(name, undo);
                     }
                     return Err(error);
                 }
@@ -287,13 +287,18 @@ impl<E: Send + Sync + 'static> Flow<E> {
         let _busy = run.busy();
         run.at(Phase::Act, name, Moment::Before).await?;
         let attempts = Attempts::of(run, name, begun.as_ref());
-        let done = StepRow { ended_at: Some(attempts.started), ..attempts.row(run, state::DONE) };
         let mut sets = run.place(status::RUNNING, name, 0);
         sets.push(set("committed", true));
-        let row = &done;
-        if run.insist(sets, |tx| work(record(tx, row))).await.is_none() {
-            return Err(run.cancel_here().await);
-        }
+        let attempts = &attempts;
+        let written = run.insist(sets, |tx| {
+            work(async move {
+                // No other step of this task ends while this is written.
+                let done = StepRow { output: self.undoable().into(), ended_at: Some(attempts.started), ..attempts.row(run, state::DONE) };
+                record(tx, &done).await.map(|()| done)
+            })
+        });
+        let Some(done) = written.await else { return Err(run.cancel_here().await) };
+        self.seal(&done);
         run.committed(Phase::Act, done);
         run.at(Phase::Act, name, Moment::After).await.map(drop)
     }

@@ -77,7 +77,8 @@ impl<E> Core<E> {
     /// A body went to sleep in a wait, or woke up.
     pub fn parked(&self, parked: bool) {
         let by = if parked { -1 } else { 1 };
-        self.metrics.active.set(self.active.fetch_add(by, Ordering::SeqCst) + by);
+        self.active.fetch_add(by, Ordering::SeqCst);
+        self.metrics.active.inc_by(by);
         self.metrics.parked.inc_by(-by);
         if parked {
             self.wake.notify_one();
@@ -212,7 +213,8 @@ async fn take<E: Send + Sync + 'static>(core: &Arc<Core<E>>, bodies: &mut JoinSe
         }
         for row in claimed.rows {
             core.metrics.claimed.get_or_create(&crate::metrics::OfTask { task: row.facts.task_name.clone() }).inc();
-            core.metrics.active.set(core.active.fetch_add(1, Ordering::SeqCst) + 1);
+            core.active.fetch_add(1, Ordering::SeqCst);
+            core.metrics.active.inc();
             let ticket = Ticket(core.clone());
             let core = core.clone();
             bodies.spawn(async move {
@@ -236,7 +238,8 @@ struct Ticket<E>(Arc<Core<E>>);
 
 impl<E> Drop for Ticket<E> {
     fn drop(&mut self) {
-        self.0.metrics.active.set(self.0.active.fetch_sub(1, Ordering::SeqCst) - 1);
+        self.0.active.fetch_sub(1, Ordering::SeqCst);
+        self.0.metrics.active.dec();
         self.0.wake.notify_one();
     }
 }

@@ -199,9 +199,26 @@ impl<E: Send + Sync + 'static> Flow<E> {
 
     /// The point of no return: from here the task is not cancelled, and an error undoes only what comes after.
     pub async fn commit_point(&self) -> Result<()> {
-        self.commit().await?;
-        self.stacks.iter().for_each(Stack::clear);
-        Ok(())
+        self.commit().await
+    }
+
+    /// Remembers how a step is undone, unless it lies behind the point of no return.
+    pub(crate) fn keep(&self, name: &str, undo: Box<dyn Undoable<E>>) {
+        if !self.run.is_final(name) {
+            self.stack().push(name, undo);
+        }
+    }
+
+    /// Steps that a point of no return here makes final.
+    pub(crate) fn undoable(&self) -> Vec<String> {
+        self.stacks.iter().flat_map(Stack::names).collect()
+    }
+
+    /// Makes final what the journal says lies behind the point of no return, and nothing else: branches beside it come there in another order
+    /// when the body is replayed.
+    pub(crate) fn seal(&self, point: &StepRow) {
+        let finals = self.run.finalize(point);
+        self.stacks.iter().for_each(|stack| stack.forget(&finals));
     }
 }
 

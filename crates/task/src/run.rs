@@ -3,6 +3,7 @@
 //! Every transaction of a body begins with [`Run::open`], which changes the task's row only if this worker still has it. Zero rows mean that
 //! another worker took the task over: the body then stops without a word, and whatever its transaction did is rolled back.
 
+use crate::act::COMMIT;
 use crate::engine::Core;
 use crate::hook::{Moment, Point, Verdict};
 use crate::{Phase, StepKey, StepRow, TaskRow, operate, row, stage, start, state, status};
@@ -26,6 +27,8 @@ pub(crate) struct Journal {
     rows: HashMap<(Phase, String), StepRow>,
     /// Names this run of the body has come by.
     visited: HashSet<String>,
+    /// Steps behind the point of no return.
+    finals: HashSet<String>,
     seq: i64,
     /// Steps done, for the progress.
     done: i64,
@@ -96,6 +99,9 @@ impl<E> Run<E> {
         let mut memory = Journal::default();
         for step in journal {
             memory.seq = memory.seq.max(step.seq);
+            if step.name == COMMIT {
+                memory.finals = final_steps(&step);
+            }
             let phase = if step.phase == Phase::Undo.name() { Phase::Undo } else { Phase::Act };
             memory.rows.insert((phase, step.name.clone()), step);
         }
@@ -157,6 +163,17 @@ impl<E> Run<E> {
             tracing::debug!(task = %self.id, "another worker has the task");
         }
         self.leave().await
+    }
+
+    /// Takes over which steps a point of no return has made final.
+    pub fn finalize(&self, point: &StepRow) -> HashSet<String> {
+        let finals = final_steps(point);
+        lock(&self.journal).finals.clone_from(&finals);
+        finals
+    }
+
+    pub fn is_final(&self, step: &str) -> bool {
+        lock(&self.journal).finals.contains(step)
     }
 
     // The journal in memory.
@@ -486,6 +503,11 @@ impl<E> Drop for Parked<'_, E> {
             load.parked -= 1;
         });
     }
+}
+
+/// The steps a point of no return lists in the journal.
+fn final_steps(point: &StepRow) -> HashSet<String> {
+    point.output.as_array().into_iter().flatten().filter_map(|name| name.as_str().map(str::to_string)).collect()
 }
 
 /// Writes a row of the journal.

@@ -8,6 +8,7 @@ use crate::waits::END;
 use crate::{Phase, StepRow, operate, row, state, status};
 use base::{Error, Json, Result, err};
 use futures_util::future::BoxFuture;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::work;
@@ -48,8 +49,11 @@ impl<E> Stack<E> {
         let mut more = other.with(std::mem::take);
         self.with(|s| s.append(&mut more));
     }
-    pub fn clear(&self) {
-        self.with(Vec::clear);
+    pub fn names(&self) -> Vec<String> {
+        self.with(|s| s.iter().map(|entry| entry.name.clone()).collect())
+    }
+    pub fn forget(&self, names: &HashSet<String>) {
+        self.with(|s| s.retain(|entry| !names.contains(&entry.name)));
     }
     fn pop(&self) -> Option<Entry<E>> {
         self.with(Vec::pop)

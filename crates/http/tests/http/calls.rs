@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use telemetry::testing::Watch;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 #[tokio::test]
 async fn the_class_and_the_template_of_a_remote_error_survive() {
@@ -62,7 +62,10 @@ async fn a_peer_that_is_not_there_or_does_not_answer() {
     let c = Client::new(ClientOptions { deadline: Duration::from_millis(300), retries: 1, ..ClientOptions::default() }).unwrap();
     let e = c.get(&format!("http://{addr}/?token=secret")).send().await.err().unwrap();
     assert_eq!((e.class(), e.to_string()), (Class::Timeout, format!("{addr} did not answer in time")));
-    drop(silent);
+    // A port that is taken, so that nobody else gets it, and at which nobody listens.
+    let taken = TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = taken.local_addr().unwrap();
     let e = c.post(&format!("http://user:pw@{addr}/x")).send().await.err().unwrap();
     assert_eq!((e.class(), e.to_string()), (Class::BadGateway, format!("cannot reach {addr}")));
     assert!(e.context().unwrap().to_lowercase().contains("refused"), "{e:?}");
@@ -105,7 +108,7 @@ async fn an_answer_beyond_the_limit_is_not_read() {
 #[tokio::test]
 async fn a_long_transfer_is_bounded_by_its_pace_and_not_by_its_length() {
     let _log = Watch::start();
-    let piece = Duration::from_millis(100);
+    let (piece, limit) = (Duration::from_millis(50), Duration::from_millis(2500));
     let slowly = move |n: usize| {
         futures_util::stream::unfold(0, move |i| async move {
             tokio::time::sleep(piece).await;
@@ -125,19 +128,24 @@ async fn a_long_transfer_is_bounded_by_its_pace_and_not_by_its_length() {
             let _held = r.stream();
             std::future::pending().await
         })
-        .get("/out", move |_| async move { Ok(Response::stream("text/plain".parse().unwrap(), None, slowly(20))) })
+        .get("/out", move |_| async move { Ok(Response::stream("text/plain".parse().unwrap(), None, slowly(100))) })
         .get("/stuck", |_| async { Ok(Response::stream("text/plain".parse().unwrap(), None, futures_util::stream::pending())) });
-    let b = Bench::start(router, Limits { request: piece * 5, ..relaxed() }).await;
-    // Twenty pieces take twice as long as any single limit.
-    let c = Client::new(ClientOptions { deadline: piece * 10, stall: piece * 10, retries: 0, ..ClientOptions::default() }).unwrap();
-    let sent = c.post(&b.url("/in")).stream(slowly(20), None).send().await.unwrap().bytes(10).await.unwrap();
-    assert_eq!(sent, "20");
-    let mut stream = c.get(&b.url("/out")).send().await.unwrap().stream();
-    let mut n = 0;
-    while let Some(piece) = stream.next().await {
-        n += piece.unwrap().len();
-    }
-    assert_eq!(n, 20);
+    let b = Bench::start(router, Limits { request: limit, ..relaxed() }).await;
+    // A hundred pieces take twice as long as any single limit, and each a fiftieth of it.
+    let c = Client::new(ClientOptions { deadline: limit, stall: limit, retries: 0, ..ClientOptions::default() }).unwrap();
+    let up = async {
+        let sent = c.post(&b.url("/in")).stream(slowly(100), None).send().await.unwrap().bytes(10).await.unwrap();
+        assert_eq!(sent, "100");
+    };
+    let down = async {
+        let mut stream = c.get(&b.url("/out")).send().await.unwrap().stream();
+        let mut n = 0;
+        while let Some(piece) = stream.next().await {
+            n += piece.unwrap().len();
+        }
+        assert_eq!(n, 100);
+    };
+    tokio::join!(up, down);
     let endless = futures_util::stream::repeat_with(|| Ok(bytes::Bytes::from_static(&[0; 65536])));
     let e = c.post(&b.url("/deaf")).stream(endless, None).send().await.err().unwrap();
     assert_eq!(e.class(), Class::Timeout, "a peer that does not read");

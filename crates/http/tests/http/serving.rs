@@ -248,34 +248,40 @@ async fn a_socket_file_for_this_user_only() {
 
 #[tokio::test]
 async fn an_orderly_end_finishes_what_runs() {
-    let log = Watch::start();
+    let _log = Watch::start();
     let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (a, r) = (arrived.clone(), release.clone());
-    let router = Router::new()
-        .get("/slow", move |_| {
-            let (a, r) = (a.clone(), r.clone());
-            async move {
-                a.notify_one();
-                r.notified().await;
-                Ok(Response::text("done"))
-            }
-        })
-        .get("/never", |_| std::future::pending());
-    let b = Bench::start(router, Limits { drain: Duration::from_secs(2), ..relaxed() }).await;
+    let router = Router::new().get("/slow", move |_| {
+        let (a, r) = (a.clone(), r.clone());
+        async move {
+            a.notify_one();
+            r.notified().await;
+            Ok(Response::text("done"))
+        }
+    });
+    let b = Bench::start(router, Limits { drain: LONG, ..relaxed() }).await;
     let c = client();
     let slow = c.get(&b.url("/slow"));
     let request = tokio::spawn(async move { slow.send().await.unwrap().bytes(10).await.unwrap() });
     arrived.notified().await;
-    let never = c.get(&b.url("/never"));
-    let cut = tokio::spawn(async move { never.send().await });
     let url = b.url("/ping");
-    until_running(&b.metrics, 2).await;
     let stopping = tokio::spawn(b.serving.stop());
     let refused = async { while c.get(&url).send().await.is_ok() {} };
     tokio::time::timeout(LONG, refused).await.unwrap();
     release.notify_one();
     assert_eq!(request.await.unwrap(), "done");
     tokio::time::timeout(LONG, stopping).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_orderly_end_cuts_what_does_not_finish() {
+    let log = Watch::start();
+    let router = Router::new().get("/never", |_| std::future::pending());
+    let b = Bench::start(router, Limits { drain: Duration::from_millis(50), ..relaxed() }).await;
+    let never = client().get(&b.url("/never"));
+    let cut = tokio::spawn(async move { never.send().await });
+    until_running(&b.metrics, 1).await;
+    tokio::time::timeout(LONG, b.serving.stop()).await.unwrap();
     assert_eq!(cut.await.unwrap().err().map(|e| e.class()), Some(base::Class::BadGateway), "cut after the deadline");
     log.expect("cutting connections");
 }

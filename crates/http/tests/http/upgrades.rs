@@ -33,17 +33,20 @@ fn router() -> Router {
 #[tokio::test]
 async fn a_tunnel_outlives_every_limit_of_requests() {
     let _log = Watch::start();
-    let short = Duration::from_millis(100);
+    let short = Duration::from_secs(2);
     let b = Bench::start(router(), Limits { request: short, stall: short, head: short, ..relaxed() }).await;
     let mut t = client().get(&b.url("/raw")).tunnel("wolke-echo").await.unwrap();
-    for _ in 0..3 {
-        tokio::time::sleep(short * 2).await;
+    for pause in [short * 3 / 2, Duration::ZERO, Duration::ZERO] {
+        tokio::time::sleep(pause).await;
         t.write_all(b"hello").await.unwrap();
         let mut buf = [0u8; 5];
         tokio::time::timeout(LONG, t.read_exact(&mut buf)).await.unwrap().unwrap();
         assert_eq!(&buf, b"hello");
     }
     drop(t);
+    b.serving.stop().await;
+
+    let b = Bench::start(router(), relaxed()).await;
     let refused = client().get(&b.url("/raw")).tunnel("something-else").await.err().unwrap();
     assert_eq!(refused.class(), Class::BadRequest);
     assert_eq!(client().get(&b.url("/raw")).send().await.err().unwrap().class(), Class::BadRequest);

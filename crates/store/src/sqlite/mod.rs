@@ -3,8 +3,8 @@
 //! The file is in WAL mode, so readers never wait for the writer nor the writer for readers.
 //!
 //! Statements run on the thread that asks. Most take a few microseconds, less than handing them to another thread and being woken by it. A read that turns
-//! out long is stopped and started over on a thread for blocking work; a statement of a transaction that took long goes there from its second time on. What
-//! the disk must be waited for, flushes and checkpoints, happens there as well.
+//! out long is stopped and started over on a thread for blocking work; a statement of a transaction that was long goes there from its second time on. Long is
+//! what takes SQLite many steps, not what took long by the clock: on a busy machine that would be everything, once. What the disk must be waited for, flushes and checkpoints, happens there as well.
 
 mod readers;
 mod statement;
@@ -20,6 +20,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
@@ -29,8 +30,11 @@ pub(crate) use statement::Outcome;
 /// How long a writer waits for another process that writes the same file.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// What a statement may take on the thread that asks. Longer ones keep the others of that thread waiting.
-const SHORT: Duration = Duration::from_millis(2);
+/// Steps of SQLite's machine between two looks at how many there were.
+const STEPS: i32 = 1000;
+
+/// Looks a statement may take on the thread that asks: a millisecond or two. Longer ones keep the others of that thread waiting.
+const SHORT: i64 = 40;
 
 /// Statements remembered to be long; when there are more, all are forgotten and learnt anew.
 const LONG_ONES: usize = 1000;
@@ -77,6 +81,8 @@ pub(crate) struct Writer {
     conn: Option<Connection>,
     dirty: bool,
     opener: Opener,
+    /// Looks at the statement that runs.
+    looks: Arc<AtomicI64>,
     long: Arc<Long>,
     /// Statements since the log was last copied into the database.
     unwritten: usize,
@@ -95,7 +101,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Texts of statements that took long.
+/// Texts of statements that were long.
 #[derive(Default)]
 struct Long(Mutex<HashSet<String>>);
 
@@ -130,6 +136,18 @@ fn to_wal(conn: &Connection) -> rusqlite::Result<()> {
 impl Opener {
     fn open(&self, writing: bool) -> Result<Connection> {
         self.try_open(writing).map_err(|e| Error::internal(e).with_context(format!("database {}", self.path.display())))
+    }
+
+    /// The writing connection, which counts its looks.
+    fn writing(&self, looks: &Arc<AtomicI64>) -> Result<Connection> {
+        let conn = self.open(true)?;
+        let looks = looks.clone();
+        let count = move || {
+            looks.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        conn.progress_handler(STEPS, Some(count)).map_err(Error::internal)?;
+        Ok(conn)
     }
 
     fn try_open(&self, writing: bool) -> rusqlite::Result<Connection> {
@@ -173,13 +191,14 @@ impl Engine {
             }
         };
         let opener = Opener { path: path.clone(), sync };
-        let first = opener.clone();
-        let conn = tokio::task::spawn_blocking(move || first.open(true)).await.map_err(Error::internal)??;
+        let (first, looks) = (opener.clone(), Arc::new(AtomicI64::new(0)));
+        let counted = looks.clone();
+        let conn = tokio::task::spawn_blocking(move || first.writing(&counted)).await.map_err(Error::internal)??;
         let long = Arc::new(Long::default());
         let writing = opener.clone();
         let remembering = long.clone();
         let writer = Arc::new_cyclic(|me: &Weak<_>| {
-            let writer = Writer { conn: Some(conn), dirty: false, opener: writing, long: remembering, unwritten: 0, me: me.clone() };
+            let writer = Writer { conn: Some(conn), dirty: false, opener: writing, looks, long: remembering, unwritten: 0, me: me.clone() };
             tokio::sync::Mutex::new(writer)
         });
         let durable = if sync == Sync::Full { Some(Durable::new(&path)) } else { None };
@@ -273,7 +292,7 @@ impl Writer {
 
     fn conn(&mut self) -> Result<&Connection> {
         if self.conn.is_none() {
-            self.conn = Some(self.opener.open(true)?);
+            self.conn = Some(self.opener.writing(&self.looks)?);
         }
         self.conn.as_ref().ok_or_else(|| Error::internal("no connection"))
     }
@@ -282,9 +301,9 @@ impl Writer {
         if !self.long.knows(&sql.text) {
             // One statement after the other in a loop would otherwise never let go of its thread.
             tokio::task::coop::consume_budget().await;
-            let began = Instant::now();
+            self.looks.store(0, Ordering::Relaxed);
             let done = f(self.conn()?, &sql);
-            if began.elapsed() > SHORT {
+            if self.looks.load(Ordering::Relaxed) > SHORT {
                 self.long.learn(&sql.text);
             }
             return done;

@@ -1,6 +1,6 @@
 //! Reading connections, opened when first needed. The last one given back is taken first: its caches are warm.
 
-use super::{Long, Opener, statement};
+use super::{Long, Opener, SHORT, STEPS, statement};
 use crate::fault::Fault;
 use crate::sql::Sql;
 use base::{Error, Result, Value};
@@ -8,12 +8,6 @@ use rusqlite::Connection;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// Steps of SQLite's machine between two looks at the allowance.
-const STEPS: i32 = 1000;
-
-/// Looks a statement may take on the thread that asks: a millisecond or two.
-const SHORT: i64 = 40;
 
 pub(super) struct Readers {
     pool: Arc<Pool>,

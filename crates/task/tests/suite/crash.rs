@@ -2,6 +2,7 @@
 
 use crate::kit::Env;
 use crate::random::{Dice, audit};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +19,15 @@ fn binary() -> PathBuf {
 }
 
 fn spawn(dir: &tempfile::TempDir) -> Child {
-    Command::new(binary()).arg(dir.path()).arg(TASKS.to_string()).stdin(Stdio::null()).spawn().unwrap()
+    Command::new(binary()).arg(dir.path()).arg(TASKS.to_string()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Returns once the process has taken its first task, or has ended without one.
+fn until_at_work(child: &mut Child) {
+    let out = child.stdout.take().unwrap();
+    let (told, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || told.send(BufReader::new(out).read_line(&mut String::new()).unwrap()));
+    said.recv_timeout(Duration::from_secs(120)).expect("no task was taken");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,9 +36,12 @@ async fn killed_thirty_times() {
     std::fs::create_dir(dir.path().join("things")).unwrap();
     let mut dice = Dice::new(7);
     let mut cut = 0;
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let mut child = spawn(&dir);
         // Mostly while it works, sometimes while it starts.
+        if round % 5 != 0 {
+            tokio::task::block_in_place(|| until_at_work(&mut child));
+        }
         let moment = Instant::now() + Duration::from_millis(dice.roll(400));
         while Instant::now() < moment && child.try_wait().unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(1)).await;

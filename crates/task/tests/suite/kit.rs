@@ -175,7 +175,12 @@ pub struct Until {
     pub carton: String,
     pub status: &'static str,
     pub deadline: Option<Duration>,
+    /// How often to look when nobody says anything.
+    pub every: Duration,
 }
+
+/// As often as waits of the platform do.
+pub const USUAL: Duration = Duration::from_secs(60);
 
 impl Wait<Env> for Until {
     const NAME: &'static str = "until";
@@ -186,6 +191,9 @@ impl Wait<Env> for Until {
     }
     fn deadline(&self) -> Option<Duration> {
         self.deadline
+    }
+    fn every(&self) -> Duration {
+        self.every
     }
     async fn poll(&self, _: &Env, tx: &mut Tx) -> Result<Polled<String>> {
         let carton = tx.get::<Carton>(&self.carton).await?;
@@ -216,7 +224,7 @@ impl Task<Env> for Store {
         let carton = flow.step(Place { carton: self.carton.clone(), shelf: self.shelf.clone() }).await?;
         let receipt = flow.call(Deliver { what: carton.clone() }).await?;
         if self.wait {
-            flow.wait(Until { carton, status: "checked", deadline: Some(Duration::from_secs(120)) }).await?;
+            flow.wait(Until { carton, status: "checked", deadline: Some(Duration::from_secs(120)), every: USUAL }).await?;
         }
         if self.fail {
             return Err(err!(Conflict, "the box is {}", "ugly"));

@@ -6,4 +6,5 @@ mod engine;
 mod generic;
 mod kit;
 mod model;
+mod point;
 mod random;

@@ -57,6 +57,16 @@ pub fn ops(dice: &mut Dice, depth: u64) -> Vec<Op> {
         .collect()
 }
 
+/// Whether a body of these fails by itself: nothing swallows the error on its way up.
+pub fn fails(ops: &[Op]) -> bool {
+    ops.iter().any(|op| match op {
+        Op::Fail => true,
+        Op::All(branches) => branches.iter().any(|ops| fails(ops)),
+        Op::Sub(inner) => fails(inner),
+        Op::Mark | Op::Deliver | Op::Wait | Op::Attempt(_) | Op::Commit => false,
+    })
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Random {
     pub ops: Vec<Op>,
@@ -103,7 +113,7 @@ impl task::Wait<Env> for Checked {
         vec![("box".to_string(), self.0.clone())]
     }
     async fn poll(&self, env: &Env, tx: &mut Tx) -> Result<task::Polled<String>> {
-        kit::Until { carton: self.0.clone(), status: "checked", deadline: None }.poll(env, tx).await
+        kit::Until { carton: self.0.clone(), status: "checked", deadline: None, every: kit::USUAL }.poll(env, tx).await
     }
 }
 
