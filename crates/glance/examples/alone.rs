@@ -1,6 +1,6 @@
 //! The image service alone, everybody an administrator: for trying it out, for measuring, and for the tests that kill it.
 //!
-//! `alone <directory> <port, 0 for a free one>` prints the address it serves on. Loopback only.
+//! `alone <directory> <port, 0 for a free one> [program in place of qemu-img]` prints the address it serves on. Loopback only.
 
 use base::{Caller, Role, Scope};
 use glance::{Glance, Options};
@@ -47,7 +47,10 @@ async fn main() -> base::Result<()> {
     std::fs::create_dir_all(&dir).map_err(base::Error::internal)?;
     let db = Db::open(&format!("sqlite://{}", dir.join("image.db").display())).await?;
     let owner = Owner { project_id: "system".into(), project: "system".into(), domain_id: "default".into(), domain: "Default".into() };
-    let options = Options::new(dir.join("images"));
+    let mut options = Options::new(dir.join("images"));
+    if let Some(program) = args.next() {
+        options.qemu_img = program.into();
+    }
     let glance = Glance::open(db, Arc::new(Everything), Arc::new(FixedOwners(vec![owner])), options).await?;
     let _upkeep = glance.upkeep();
     let caller = Arc::new(administrator());

@@ -12,7 +12,7 @@ use std::{net::IpAddr, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use store::{Db, Name, work};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -111,6 +111,15 @@ impl Seen {
     }
 }
 
+/// A port that nobody else is given as long as the socket lives; only whoever names it may listen there.
+fn taken() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let address = socket.local_addr().expect("a port");
+    (socket, address)
+}
+
 pub struct Bench {
     pub address: SocketAddr,
     gateway: Arc<Gateway>,
@@ -119,18 +128,23 @@ pub struct Bench {
     key: SigningKey,
     verifier: Arc<Verifier>,
     _serving: Serving,
+    _away: TcpSocket,
     _dir: tempfile::TempDir,
 }
 
 impl Bench {
     pub async fn start(change: impl FnOnce(&mut Parts)) -> Bench {
+        Bench::with(Limits::default(), change).await
+    }
+
+    pub async fn with(limits: Limits, change: impl FnOnce(&mut Parts)) -> Bench {
         let dir = tempfile::tempdir().expect("a directory");
         let db = Db::open(&format!("sqlite://{}", dir.path().join("gateway.db").display())).await.expect("a database");
         let (key, clock) = (SigningKey::from_seed(&[7; 32]).expect("a key"), Clock::real());
         let verifier = Arc::new(Verifier::new(KeyRing::new().with(&key), 1000, clock.clone()));
-        // Free a moment ago, and nobody listens: services that are away.
-        let nowhere = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+        // Nobody listens: services that are away.
+        let (away, nowhere) = taken();
+        let (kept, port) = taken();
         let client = || Client::new(ClientOptions { retries: 0, deadline: Duration::from_secs(5), ..ClientOptions::default() });
         let licence = Arc::new(apigateway::licence::Licence::new(db.clone(), &[]).expect("no signers"));
         let mut parts = Parts {
@@ -152,13 +166,12 @@ impl Bench {
         };
         change(&mut parts);
         let gateway = Gateway::build(parts).await.expect("a gateway");
-        let second = Duration::from_secs(1);
-        let limits = Limits { head: second, stall: second, ..Limits::default() };
         let app = App::new(telemetry::Metrics::default()).limits(limits).mount("", "apigateway", gateway.router());
         let mut server = Server::new(app);
         let address = server.bind(&port.to_string(), None).await.expect("it listens");
+        drop(kept);
         let seal = Seal::new(SECRET, "gateway").expect("a seal");
-        Bench { address, gateway, db, seal, key, verifier, _serving: server.start(), _dir: dir }
+        Bench { address, gateway, db, seal, key, verifier, _serving: server.start(), _away: away, _dir: dir }
     }
 
     /// Method and pattern of every route.

@@ -6,6 +6,7 @@ use base::Json;
 use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -17,11 +18,21 @@ struct Alone {
 
 impl Alone {
     fn start(dir: &Path) -> Alone {
+        Alone::with(dir, None)
+    }
+
+    /// With a program in the place of qemu-img.
+    fn with(dir: &Path, qemu_img: Option<&Path>) -> Alone {
         // Examples are built with the tests, two levels beside them.
         let exe = std::env::current_exe().expect("a path");
         let program = exe.parent().and_then(Path::parent).expect("a target directory").join("examples/alone");
-        let mut child =
-            Command::new(program).arg(dir).arg("0").stdout(Stdio::piped()).spawn().expect("cargo builds the example with the tests");
+        let mut child = Command::new(program)
+            .arg(dir)
+            .arg("0")
+            .args(qemu_img)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("cargo builds the example with the tests");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says where it serves");
         Alone { child, addr: line.trim().parse().expect("an address"), images: dir.join("images") }
@@ -100,11 +111,17 @@ async fn killed_while_images_arrive() {
 async fn killed_between_saved_and_active() {
     let dir = tempfile::tempdir().expect("a scratch directory");
     let bytes = noise(24 << 20, 2);
-    let alone = Alone::start(dir.path());
+    // Makes no copy, and takes as long for it as there is something to wait for.
+    let (slow, wait) = (dir.path().join("slow"), dir.path().join("wait"));
+    std::fs::write(&wait, "").expect("written");
+    std::fs::write(&slow, format!("#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.05; done\nexit 1\n", wait.display())).expect("written");
+    std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let alone = Alone::with(dir.path(), Some(&slow));
     assert_eq!(alone.upload("a", &bytes).await.status, 200);
-    // Wherever it is now: checksum, or the copy in qcow2, which takes a while.
+    // Wherever it is now: checksum, or the copy in qcow2.
     let state = alone.list().await[0]["status"].clone();
     alone.kill();
+    std::fs::remove_file(&wait).expect("it was there");
     assert!(["saved", "converting"].contains(&state.as_str().expect("a word")), "{state}: killed too late to show anything");
 
     let alone = Alone::start(dir.path());
