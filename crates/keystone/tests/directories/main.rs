@@ -15,6 +15,7 @@ use base::Json;
 use kit::Cloud;
 use serde_json::json;
 use slapd::{SERVICE, SERVICE_PASSWORD, SUFFIX, Slapd};
+use std::time::{Duration, Instant};
 
 /// The configuration for a test's server.
 fn ldap(server: &Slapd) -> Json {
@@ -39,9 +40,19 @@ async fn corp(cloud: &Cloud, admin: &str, config: Json) -> String {
     made["identity_provider"]["id"].as_str().expect("an id").to_string()
 }
 
-/// Synchronises and answers what changed.
+/// Brings everything over and answers what was changed. A request waits only so long; the work goes on.
 async fn sync(cloud: &Cloud, admin: &str, id: &str) -> Json {
-    cloud.post(admin, &format!("/v3/identity_providers/{id}/sync"), json!({})).await.ok()["identity_provider"]["result"].clone()
+    let begun = Instant::now();
+    let done = cloud.post(admin, &format!("/v3/identity_providers/{id}/sync"), json!({})).await.ok();
+    let result = &done["identity_provider"]["result"];
+    if !result.is_null() {
+        return result.clone();
+    }
+    while shown(cloud, admin, id).await["sync_status"] != "idle" {
+        assert!(begun.elapsed() < Duration::from_secs(240), "not done");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    cloud.get(admin, &format!("/v3/identity_providers/{id}/sync-result")).await.ok()["identity_provider"]["result"].clone()
 }
 
 async fn shown(cloud: &Cloud, admin: &str, id: &str) -> Json {

@@ -59,23 +59,46 @@ impl Slapd {
         let loaded = loaded.expect("these tests need OpenLDAP: install the Debian packages `slapd` and `ldap-utils`");
         assert!(loaded.status.success(), "slapadd: {}", String::from_utf8_lossy(&loaded.stderr));
         let port = || TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-        let mut server = Slapd { plain: port(), tls: port(), ca: ca.pem().to_string(), dir, child: None };
-        server.up();
-        server
+        let mut server = Slapd { plain: 0, tls: 0, ca: ca.pem().to_string(), dir, child: None };
+        for _ in 0..20 {
+            (server.plain, server.tls) = (port(), port());
+            if server.comes_up() {
+                return server;
+            }
+            // Somebody else was given one of the ports since.
+        }
+        panic!("slapd ends as soon as it starts");
     }
 
-    /// Starts the process; again after [`Slapd::down`].
+    /// Starts the process again after [`Slapd::down`], at the same ports.
     pub fn up(&mut self) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.comes_up() {
+            assert!(Instant::now() < until, "slapd ends as soon as it starts");
+        }
+    }
+
+    /// Whether the process serves; it ends when it does not get its ports.
+    fn comes_up(&mut self) -> bool {
         let conf = self.dir.path().join("slapd.conf");
         let urls = format!("ldap://127.0.0.1:{}/ ldaps://127.0.0.1:{}/", self.plain, self.tls);
         let mut child = Command::new("/usr/sbin/slapd");
         child.arg("-d0").arg("-f").arg(conf).args(["-h", &urls]);
-        self.child = Some(child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("slapd starts"));
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("slapd starts");
         let until = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect(("127.0.0.1", self.plain)).is_err() {
+        // It binds both before it serves either.
+        loop {
+            if child.try_wait().expect("its state").is_some() {
+                return false;
+            }
+            if TcpStream::connect(("127.0.0.1", self.plain)).is_ok() && child.try_wait().expect("its state").is_none() {
+                break;
+            }
             assert!(Instant::now() < until, "slapd does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
+        self.child = Some(child);
+        true
     }
 
     /// Ends the process; its data stay.

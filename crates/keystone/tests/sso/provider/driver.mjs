@@ -84,7 +84,14 @@ const commands = {
     if (until) await here.waitForURL((address) => address.href.startsWith(until));
     return { url: here.url() };
   },
-  text: async () => { const here = await open(); return { text: await here.locator('body').innerText(), url: here.url(), html: await here.content() }; },
+  /** What the page says, once it says `contains`. */
+  text: async ({ contains }) => {
+    const here = await open();
+    const body = here.locator('body');
+    // Not a function in the page: its policy lets nobody evaluate there.
+    if (contains) await body.filter({ hasText: contains }).waitFor({ state: 'attached' }).catch(async (error) => { throw new Error(`${error}\n${await body.innerText()}`); });
+    return { text: await body.innerText(), url: here.url(), html: await here.content() };
+  },
   cookies: async () => ({ cookies: await (await open()).context().cookies() }),
 };
 
