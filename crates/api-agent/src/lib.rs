@@ -215,6 +215,8 @@ pub struct GuestSpec {
     /// Seconds the guest has to shut down before it is cut off.
     pub stop_timeout_secs: u32,
     pub vcpu_count: i64,
+    /// Sockets the processors are shown in; 0 from a region that does not say: one.
+    pub cpu_sockets: i64,
     /// MiB
     pub vmem_size: i64,
     /// `pc`, `q35`, `virt`

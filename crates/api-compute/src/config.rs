@@ -1,5 +1,6 @@
 //! The grammar of disk and network configurations (spec 11 §2): objects, or strings of tokens, under `disks`/`nets` or `disk.0`, `net.0`.
 
+use crate::absent;
 use base::{Json, Result, err};
 use serde::{Deserialize, Serialize};
 
@@ -168,29 +169,14 @@ impl DiskConfig {
                 Json::String(text) => DiskConfig::parse(i, text)?,
                 Json::Object(map) => {
                     let mut map = map.clone();
-                    for (alias, name) in [
-                        ("image", "image_id"),
-                        ("snapshot", "snapshot_id"),
-                        ("storage", "storage_id"),
-                        ("disk", "disk_id"),
-                        ("cache_mode", "cache"),
-                    ] {
+                    for (alias, name) in [("image", "image_id"), ("storage", "storage_id"), ("disk", "disk_id"), ("cache_mode", "cache")] {
                         if let Some(v) = map.remove(alias)
                             && !map.contains_key(name)
                         {
                             map.insert(name.to_string(), v);
                         }
                     }
-                    if ["snapshot_id", "backup_id", "existing_path", "nvme_device"]
-                        .iter()
-                        .any(|k| map.get(*k).is_some_and(|v| v.as_str().is_none_or(|s| !s.is_empty()) && !v.is_null()))
-                    {
-                        return Err(err!(
-                            InputParameter,
-                            "disks.{}: a disk is made of image_id, disk_id or size here; snapshots and paths are not sources yet",
-                            i
-                        ));
-                    }
+                    absent::refuse_disk(&format!("disks.{i}."), &map)?;
                     let sized = map.get("size").is_some_and(|s| !s.is_null() && s.as_i64() != Some(0) && s.as_str() != Some(""));
                     let mut disk: DiskConfig = read("disks", i, &map)?;
                     if !sized {
@@ -291,7 +277,9 @@ impl DiskConfig {
         one_of("driver", &self.driver, DISK_DRIVERS)?;
         one_of("cache", &self.cache, CACHES)?;
         one_of("medium", &self.medium, MEDIA)?;
-        one_of("fs", &self.fs, FILESYSTEMS)?;
+        // Of the text form; the object was looked at before it was read.
+        let said = serde_json::json!({"fs": self.fs, "mountpoint": self.mountpoint, "iops": self.iops});
+        absent::refuse_disk(&format!("disks.{i}."), said.as_object().unwrap_or(&Map::new()))?;
         one_of("disk_type", &self.disk_type, &["sys", "data", "swap", "volume"])?;
         if self.size < -1 || self.size > 64 * 1024 * 1024 {
             return Err(err!(InputParameter, "disks.{}.size: {} MiB is out of range; at most 64 TiB", i, self.size));
@@ -317,6 +305,7 @@ impl NetConfig {
                     {
                         map.insert("network".to_string(), v);
                     }
+                    absent::refuse_nic(&format!("nets.{i}."), &map)?;
                     read("nets", i, &map)?
                 }
                 _ => return Err(err!(InputParameter, "nets.{}: expected an object or a string as in network:address", i)),
@@ -343,7 +332,7 @@ impl NetConfig {
                 match key {
                     "wire" => net.wire = value.to_string(),
                     "ips" => net.addresses = list(value),
-                    "macs" => net.macs = list(value),
+                    "macs" => net.macs = value.split(',').map(|mac| compact(mac).unwrap_or_else(|| mac.to_string())).collect(),
                     "num-queues" => {
                         net.num_queues =
                             value.parse().map_err(|_| err!(InputParameter, "nets.{}: {} in {} is not valid", i, token, text))?
@@ -352,8 +341,8 @@ impl NetConfig {
                 }
             } else if token.parse::<std::net::Ipv4Addr>().is_ok() {
                 net.address = token.to_string();
-            } else if token.len() == 12 && token.bytes().all(|b| b.is_ascii_hexdigit()) {
-                net.mac = token.as_bytes().chunks(2).map(|c| String::from_utf8_lossy(c).to_lowercase()).collect::<Vec<_>>().join(":");
+            } else if let Some(mac) = compact(token) {
+                net.mac = mac;
             } else if NIC_DRIVERS.contains(&token) {
                 net.driver = token.to_string();
             } else if let Some(limit) = bandwidth(token) {
@@ -389,11 +378,20 @@ impl NetConfig {
         if !self.driver.is_empty() && !NIC_DRIVERS.contains(&self.driver.as_str()) {
             return Err(err!(InputParameter, "nets.{}.{}: {} is not one of {}", i, "driver", self.driver, NIC_DRIVERS.join(", ")));
         }
+        if !(0..=1).contains(&self.num_queues) {
+            return Err(err!(InputParameter, "nets.{}.num_queues: {} queues; an interface has one here, leave it out", i, self.num_queues));
+        }
         if !(0..=100_000_000).contains(&self.bw_limit) {
             return Err(err!(InputParameter, "nets.{}.bw_limit: {} Mbit/s is out of range", i, self.bw_limit));
         }
         Ok(())
     }
+}
+
+/// A MAC address written as twelve digits, as the text form has it.
+fn compact(token: &str) -> Option<String> {
+    let whole = token.len() == 12 && token.bytes().all(|b| b.is_ascii_hexdigit());
+    whole.then(|| token.as_bytes().chunks(2).map(|c| String::from_utf8_lossy(c).to_lowercase()).collect::<Vec<_>>().join(":"))
 }
 
 /// `100M`, `1G`: Mbit/s, thousands.
@@ -447,12 +445,49 @@ mod tests {
 
     #[test]
     fn net_forms() {
+        let batch = NetConfig::parse(0, "vnet0:ips=10.0.0.5,10.0.0.6:macs=0022ABcdef01,0022abcdef02").unwrap();
+        assert_eq!(
+            (batch.addresses.join(" "), batch.macs.join(" ")),
+            ("10.0.0.5 10.0.0.6".into(), "00:22:ab:cd:ef:01 00:22:ab:cd:ef:02".into())
+        );
         let net = NetConfig::parse(0, "vnet0:10.0.0.5:virtio:100M:defaultgw:0022abcdef01").unwrap();
         assert_eq!((net.network.as_str(), net.address.as_str(), net.bw_limit, net.is_default), ("vnet0", "10.0.0.5", 100, true));
         assert_eq!(net.mac, "00:22:ab:cd:ef:01");
         assert_eq!(NetConfig::list(&Map::new()).unwrap(), [NetConfig::default()]);
         assert!(NetConfig::list(&map(json!({"nets": [{"address": "10.0.0.300"}]}))).is_err());
         assert!(NetConfig::list(&map(json!({"nets": [{"mac": "01:00:00:00:00:00"}]}))).is_err());
+    }
+
+    /// What is asked for and not there is refused in both forms, by the name of the field and with what to do; what clients send to say nothing is not.
+    #[test]
+    fn what_is_not_there_is_refused() {
+        let disk = |more: Json| DiskConfig::list(&map(json!({ "disks": [more] })));
+        let net = |more: Json| NetConfig::list(&map(json!({ "nets": [more] })));
+        let quiet = json!({"size": 10, "auto_reset": false, "iops": 0, "throughput": 0, "fs": "", "mountpoint": null, "preallocation": "off", "snapshot_id": ""});
+        assert_eq!(disk(quiet).unwrap(), disk(json!("10")).unwrap());
+        for field in ["fs", "mountpoint", "iops", "throughput", "fs_features", "preallocation", "snapshot_id", "backup_id", "existing_path"]
+        {
+            let mut one = json!({"size": 10});
+            one[field] = if field == "iops" || field == "throughput" { json!(100) } else { json!("ext4") };
+            let why = disk(one).expect_err(field).to_string();
+            assert!(why.starts_with(&format!("disks.0.{field}: ")) && (why.contains("leave it out") || why.contains("image_id")), "{why}");
+        }
+        for text in ["10g:ext4", "10g:/data", "10g,iops=100"] {
+            assert!(disk(json!(text)).expect_err(text).to_string().contains("leave it out"), "{text}");
+        }
+        let quiet = json!({"exit": false, "num_queues": 0, "vip": false, "rx_bw_limit": 0, "require_ipv6": false, "secgroups": [], "standby_port_count": 0});
+        assert_eq!(net(quiet).unwrap(), [NetConfig::default()]);
+        for (field, value) in [
+            ("num_queues", json!(4)),
+            ("secgroups", json!(["web"])),
+            ("address6", json!("fd00::1")),
+            ("require_ipv6", json!(true)),
+            ("tx_bw_limit", json!("10")),
+            ("vip", json!(true)),
+        ] {
+            let why = net(json!({ field: value })).expect_err(field).to_string();
+            assert!(why.starts_with(&format!("nets.0.{field}: ")) && why.contains("leave it out"), "{why}");
+        }
     }
 
     #[test]

@@ -31,7 +31,6 @@ pub struct Disk {
     #[field(filter, default = "data")]
     pub disk_type: String,
     /// Filesystem made on it.
-    #[field(create)]
     pub fs_format: String,
     /// Image it was made of.
     #[field(filter, create, alias = "image_id")]

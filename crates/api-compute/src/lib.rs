@@ -1,5 +1,6 @@
 //! Contracts of the region: resource structs and the grammar of disk and network configurations. No database, no server.
 
+mod absent;
 mod config;
 mod disk;
 mod host;
@@ -11,6 +12,7 @@ mod server;
 mod sku;
 mod storage;
 
+pub use absent::{asked, refuse_disk};
 pub use config::{DiskConfig, NetConfig, parse_size_mb};
 pub use disk::Disk;
 pub use host::{DOCUMENT_ALONE, Host, HostStorage, NetInterface};

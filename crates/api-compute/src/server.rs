@@ -53,7 +53,7 @@ pub struct Server {
     /// `std`, `virtio`, `qxl`
     #[field(create, update, filter)]
     pub vga: String,
-    /// `vnc` or `spice`
+    /// `vnc`
     #[field(create, update, filter)]
     pub vdi: String,
     /// Letters in order: c disk, d cdrom, n network.
@@ -104,8 +104,7 @@ pub struct Server {
     /// Drop frames that do not carry the server's own MAC.
     #[field(create, default = "true")]
     pub src_mac_check: bool,
-    /// Whether it starts with its host.
-    #[field(create)]
+    /// Whether it starts with its host even if it was stopped; always false here.
     pub is_daemon: bool,
     /// Whether an SSH login worked when last tried.
     pub sshable_last_state: bool,

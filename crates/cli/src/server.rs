@@ -50,7 +50,7 @@ pub fn create_command(fields: &[Field]) -> Command {
         .arg(option("keypair", "KEYPAIR", "Key pair put into the guest"))
         .arg(option("password", "TEXT", "Password put into the guest: 12 characters or more, of all kinds; @FILE reads it"))
         .arg(option("user-data", "TEXT", "Script or cloud-config for the guest's first boot, 64 KiB at most; @FILE reads it"))
-        .arg(option("count", "N", "How many, 1 to 100").value_parser(clap::value_parser!(i64)))
+        .arg(option("count", "N", "How many, 1 to 500").value_parser(clap::value_parser!(i64).range(1..=500)))
         .arg(flag("start", "Power on when made"))
         .arg(flag("wait", "Wait until done, and show how it goes"))
         .arg(timeout());

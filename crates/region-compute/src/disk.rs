@@ -22,6 +22,12 @@ fn in_use(row: &Row) -> Error {
     err!(NotEmpty, "disk {} belongs to a server; detach it or delete the server", row.name())
 }
 
+/// Refuses what clients of the wire may ask of a new disk and is not there.
+fn foreign(body: &Map) -> Result<()> {
+    api_compute::refuse_disk("", body)?;
+    server::foreign::unpaid(body)
+}
+
 impl Hooks for DiskHooks {
     fn recycles(&self) -> bool {
         true
@@ -40,6 +46,7 @@ impl Hooks for DiskHooks {
 
     fn create<'a>(&'a self, op: &'a Op<'a>, body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            foreign(body)?;
             let mut found: Option<image::Image> = None;
             if !row.text("template_id").is_empty() {
                 let image = self.env.images.find(op.ctx, row.text("template_id")).await?;

@@ -2,9 +2,18 @@
 
 use crate::{Answer, Kind, Map, Owner, access::breadth, allowance, body, engine::Op, event, names, owner, show, tags, view};
 use base::{Error, Flags, Json, Kind as Cell, Level, Result, Row, Scope, Value, err, new_id};
+use std::borrow::Cow;
 use store::{Change, ChangeOp, Cond, Tx, work};
 
 const MOST: i64 = 500;
+
+/// Where a body says to [`created`](crate::Hooks::created) which of several its row is.
+const NTH: &str = "__nth";
+
+/// Which of the rows of one request a row is, from 0, for the hook that is told of its creation.
+pub fn nth(body: &Map) -> usize {
+    body.get(NTH).and_then(Json::as_u64).unwrap_or(0) as usize
+}
 
 pub(crate) async fn create(op: &Op<'_>, body: Option<Json>, within: &[(&'static str, String)]) -> Result<Answer> {
     let kind = op.kind;
@@ -24,6 +33,10 @@ pub(crate) async fn create(op: &Op<'_>, body: Option<Json>, within: &[(&'static 
     let count = asked.unwrap_or(1).max(1);
     if count > MOST {
         return Err(err!(OutOfLimit, "count: at most {} at once, got {}", MOST, count));
+    }
+    // Hooks read one body, wherever the client said it.
+    if let Some(count) = asked {
+        map.insert("count".into(), Json::from(count));
     }
     let dry = body::flag(&map, "dry_run")?.unwrap_or(false);
     let (row, wish) = prepare(op, &mut map).await?;
@@ -205,7 +218,11 @@ async fn insert(op: &Op<'_>, map: &Map, row: Row, wish: Option<names::Wish>, cou
                     None => vec![row.name().to_string(); count],
                 };
                 let mut rows = Vec::with_capacity(count);
-                for name in names {
+                let mut map = Cow::Borrowed(map);
+                for (nth, name) in names.into_iter().enumerate() {
+                    if count > 1 {
+                        map.to_mut().insert(NTH.into(), Json::from(nth));
+                    }
                     let mut row = row.clone();
                     // A deleted row gives its identifier back to whoever chooses the same one.
                     if !row.id().is_empty() && row.facts.has("deleted") {
@@ -215,7 +232,7 @@ async fn insert(op: &Op<'_>, map: &Map, row: Row, wish: Option<names::Wish>, cou
                     names::demand_free(tx, op.kind, &row).await?;
                     tx.insert(&row).await?;
                     let inserted = row.clone();
-                    op.kind.hooks.created(op, tx, map, &mut row).await?;
+                    op.kind.hooks.created(op, tx, &map, &mut row).await?;
                     if row.values != inserted.values {
                         tx.save(&inserted, &mut row).await?;
                     }

@@ -41,7 +41,7 @@ mod view;
 pub use access::{Ask, Conditional, Gate, TagSet, breadth, demand, denied};
 pub use allowance::{Allowance, Bound, within};
 pub use body::{Map, flag, int, required, text, text_list};
-pub use create::changed;
+pub use create::{changed, nth};
 pub use dispatch::{Answer, Method};
 pub use engine::{Engine, Op, Options};
 pub use event::{Event, audit};

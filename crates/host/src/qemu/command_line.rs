@@ -95,7 +95,13 @@ fn processors(plan: &Plan, abilities: &Abilities, machine_type: &str) -> String 
     let has = plan.guest.vcpu_count;
     let limit = abilities.machines.iter().find(|m| m.name == machine_type).map_or(has, |m| m.max_cpus.max(has));
     let room = if plan.guest.vmem_size < ROOM_FROM_MB { has } else { (has * 2).max(8).min(limit) };
-    format!("cpus={has},maxcpus={room},sockets=1,cores={room},threads=1")
+    // As many processors in each socket; a server may have shrunk since its sockets were chosen. Room is rounded up, or left out where the machine takes
+    // no more.
+    let each = |all: i64, sockets: i64| (all + sockets - 1) / sockets;
+    let fits = |all: i64, sockets: i64| each(all, sockets) * sockets <= limit;
+    let sockets = (1..=plan.guest.cpu_sockets.min(has)).rev().find(|sockets| fits(has, *sockets)).unwrap_or(1);
+    let cores = each(if fits(room, sockets) { room } else { has }, sockets);
+    format!("cpus={has},maxcpus={},sockets={sockets},cores={cores},threads=1", sockets * cores)
 }
 
 fn memory(plan: &Plan, abilities: &Abilities) -> String {

@@ -101,6 +101,27 @@ fn large_uefi_guest_with_kvm() {
     golden("large.txt", &plan, &Abilities { accelerator: Accelerator::Kvm, ..abilities() });
 }
 
+/// Processors, memory, sockets, and what QEMU is told: each socket with as many, never more than the machine takes.
+#[test]
+fn processors_lie_in_the_sockets_that_were_asked_for() {
+    let mut plan = small();
+    let cases = [
+        ((1, 128, 0), "cpus=1,maxcpus=1,sockets=1,cores=1,threads=1"),
+        ((4, 128, 2), "cpus=4,maxcpus=4,sockets=2,cores=2,threads=1"),
+        ((4, 8192, 2), "cpus=4,maxcpus=8,sockets=2,cores=4,threads=1"),
+        ((3, 128, 2), "cpus=3,maxcpus=4,sockets=2,cores=2,threads=1"),
+        ((6, 8192, 5), "cpus=6,maxcpus=15,sockets=5,cores=3,threads=1"),
+        ((2, 128, 8), "cpus=2,maxcpus=2,sockets=2,cores=1,threads=1"),
+    ];
+    for ((cpus, memory, sockets), want) in cases {
+        (plan.guest.vcpu_count, plan.guest.vmem_size, plan.guest.cpu_sockets) = (cpus, memory, sockets);
+        let files = GuestFiles::new(Path::new("/var/lib/wolke/host"), &plan.guest.id).unwrap();
+        let args = command_line(&plan, &files, &abilities(), &machine_type(&plan, &abilities()).unwrap(), true).unwrap();
+        let at = args.iter().position(|a| a == "-smp").unwrap();
+        assert_eq!(args[at + 1], want);
+    }
+}
+
 #[test]
 fn guest_that_boots_from_the_network() {
     let mut plan = small();

@@ -144,6 +144,7 @@ fn guest(
         force_stop: server.force_stop,
         stop_timeout_secs: server.stop_timeout.clamp(0, 3600) as u32,
         vcpu_count: server.vcpu_count,
+        cpu_sockets: server.cpu_sockets,
         vmem_size: server.vmem_size,
         meta: GuestMeta {
             hostname: server.hostname.clone(),

@@ -1,5 +1,6 @@
 //! What a create request asks for, checked and understood before anything is written.
 
+use super::foreign;
 use crate::{
     Compute,
     task::plan::{DiskPlan, NicPlan},
@@ -8,6 +9,8 @@ use api_compute::{DiskConfig, NetConfig, parse_size_mb};
 use base::{Json, Result, Row, err};
 use resource::{Map, Op};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use store::{Cond, Read, Select};
 
 /// The understood request, kept with the row.
 #[derive(Serialize, Deserialize)]
@@ -16,6 +19,8 @@ pub(super) struct Plan {
     pub nics: Vec<NicPlan>,
     pub prefer_host: String,
     pub prefer_zone: String,
+    #[serde(default)]
+    pub prefer_zones: Vec<String>,
     pub auto_start: bool,
     /// Often holds passwords, so it lies under the service's seal.
     #[serde(default)]
@@ -55,9 +60,19 @@ pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut
     if row.text("hypervisor") != "kvm" {
         return Err(err!(InputParameter, "hypervisor: {} is not available here; use kvm", row.text("hypervisor")));
     }
+    foreign::refuse(body)?;
     size(op, row).await?;
-    row.set("vcpu_held", row.int("vcpu_count"));
-    check_words(row)?;
+    let (cpus, sockets) = (row.int("vcpu_count"), row.int("cpu_sockets"));
+    if sockets > cpus {
+        return Err(err!(
+            InputParameter,
+            "cpu_sockets: {} is more than the {} processors of the server; give at most as many",
+            sockets,
+            cpus
+        ));
+    }
+    row.set("vcpu_held", cpus);
+    check_words(row, None)?;
     let disks = disks(env, op, body, row).await?;
     let nics = nics(op, body).await?;
     credentials(env, body, row)?;
@@ -70,6 +85,7 @@ pub(super) async fn create(env: &Compute, op: &Op<'_>, body: &mut Map, row: &mut
         nics,
         prefer_host: prefer(op, body, "host", &["prefer_host_id", "prefer_host"]).await?,
         prefer_zone: prefer(op, body, "zone", &["prefer_zone_id", "prefer_zone"]).await?,
+        prefer_zones: zones(op, body).await?,
         auto_start: resource::flag(body, "auto_start")?.unwrap_or(false),
         sealed_user_data,
     };
@@ -127,16 +143,17 @@ pub(super) async fn size(op: &Op<'_>, row: &mut Row) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn check_words(row: &Row) -> Result<()> {
+/// Refuses unknown words; of a row that is there, only where they are new.
+pub(super) fn check_words(row: &Row, old: Option<&Row>) -> Result<()> {
     let words: [(&str, &[&str]); 5] = [
         ("bios", &["", "BIOS", "UEFI"]),
         ("machine", &["", "pc", "q35", "virt"]),
-        ("vdi", &["", "vnc", "spice"]),
+        ("vdi", &["", "vnc"]),
         ("vga", &["", "std", "virtio", "qxl", "none"]),
         ("shutdown_behavior", &["", "stop", "terminate", "stop_release_gpu"]),
     ];
     for (field, words) in words {
-        if !words.contains(&row.text(field)) {
+        if !words.contains(&row.text(field)) && old.is_none_or(|old| old.text(field) != row.text(field)) {
             return Err(err!(InputParameter, "{}: {} is not one of {}", field, row.text(field), words[1..].join(", ")));
         }
     }
@@ -208,7 +225,7 @@ pub(super) async fn image(env: &Compute, op: &Op<'_>, field: &str, which: &str, 
         return Err(err!(InvalidStatus, "{}: image {} is {}; it must be active", field, image.name, image.status));
     }
     if image.disk_format == "iso" {
-        return Err(err!(InputParameter, "{}: image {} is an ISO; boot it as cdrom instead", field, image.name));
+        return Err(err!(InputParameter, "{}: image {} is an ISO; name an image of an installed system", field, image.name));
     }
     if image.min_ram > row.int("vmem_size") {
         return Err(err!(InputParameter, "vmem_size: image {} needs {} MiB", image.name, image.min_ram));
@@ -236,10 +253,15 @@ pub(super) async fn nics(op: &Op<'_>, body: &Map) -> Result<Vec<NicPlan>> {
     if configs.len() > MOST_NICS {
         return Err(err!(OutOfLimit, "nets: at most {}, got {}", MOST_NICS, configs.len()));
     }
-    let count = resource::int(body, "count")?.unwrap_or(1);
+    let count = resource::int(body, "count")?.unwrap_or(1).max(1) as usize;
+    let all_on = prefer(op, body, "wire", &["prefer_wire_id", "prefer_wire"]).await?;
     for (i, config) in configs.into_iter().enumerate() {
         if count > 1 && (!config.address.is_empty() || !config.mac.is_empty()) {
-            return Err(err!(InputParameter, "nets.{}: several servers cannot have one address or MAC", i));
+            return Err(err!(
+                InputParameter,
+                "nets.{}: several servers cannot have one address or MAC; give each its own, with addresses and macs",
+                i
+            ));
         }
         let network_id = match config.network.as_str() {
             "" => String::new(),
@@ -257,30 +279,43 @@ pub(super) async fn nics(op: &Op<'_>, body: &Map) -> Result<Vec<NicPlan>> {
                 if network.text("status") != "available" {
                     return Err(err!(InvalidStatus, "nets.{}: network {} is {}", i, network.name(), network.text("status")));
                 }
-                if !config.address.is_empty() {
-                    let range = region_network::Range::of(&network)?;
-                    if config.address.parse().is_ok_and(|a| !range.contains(a)) {
-                        return Err(err!(InputParameter, "nets.{}.address: {} lies outside network {}", i, config.address, network.name()));
-                    }
+                let range = region_network::Range::of(&network)?;
+                let mut wanted = config.addresses.iter().chain(Some(&config.address).filter(|a| !a.is_empty()));
+                if let Some(address) = wanted.find(|a| a.parse().is_ok_and(|a| !range.contains(a))) {
+                    return Err(err!(InputParameter, "nets.{}.address: {} lies outside network {}", i, address, network.name()));
                 }
                 network.id().to_string()
             }
         };
-        if !config.address.is_empty() && network_id.is_empty() {
+        if !(config.address.is_empty() && config.addresses.is_empty()) && network_id.is_empty() {
             return Err(err!(MissingParameter, "nets.{}: an address needs its network named", i));
         }
         if config.reserved {
             op.engine.demand_of(op.ctx, "network", "perform", &["reserve-ip"], base::Scope::System)?;
         }
         let wire_id = match config.wire.as_str() {
+            "" if network_id.is_empty() => all_on.clone(),
             "" => String::new(),
             which => op.engine.resolve(op.ctx, "wire", which).await?.id().to_string(),
         };
-        out.push(NicPlan {
+        for (field, list) in [("addresses", &config.addresses), ("macs", &config.macs)] {
+            let different: HashSet<String> = list.iter().map(|one| one.to_ascii_lowercase()).collect();
+            if !list.is_empty() && (list.len() != count || different.len() != count) {
+                return Err(err!(
+                    InputParameter,
+                    "nets.{}.{}: {} different ones for {} servers; give each server its own",
+                    i,
+                    field,
+                    different.len(),
+                    count
+                ));
+            }
+        }
+        let mut plan = NicPlan {
             network_id,
             wire_id,
             address: config.address,
-            mac: config.mac,
+            mac: config.mac.to_ascii_lowercase(),
             exactly: config.require_designated_ip,
             reserved: config.reserved,
             driver: config.driver,
@@ -288,7 +323,13 @@ pub(super) async fn nics(op: &Op<'_>, body: &Map) -> Result<Vec<NicPlan>> {
             is_default: config.is_default,
             exit: config.exit,
             private: config.private,
-        });
+            addresses: config.addresses,
+            macs: config.macs.iter().map(|mac| mac.to_ascii_lowercase()).collect(),
+        };
+        if count == 1 {
+            plan.settle(0);
+        }
+        out.push(plan);
     }
     Ok(out)
 }
@@ -298,6 +339,30 @@ async fn prefer(op: &Op<'_>, body: &Map, kind: &str, names: &[&str]) -> Result<S
         None => Ok(String::new()),
         Some(which) => Ok(op.engine.resolve(op.ctx, kind, &which).await?.id().to_string()),
     }
+}
+
+/// The zones a server may be in: those named, and those of the region named.
+async fn zones(op: &Op<'_>, body: &Map) -> Result<Vec<String>> {
+    let mut named = Vec::new();
+    for which in resource::text_list(body, "prefer_zones") {
+        named.push(op.engine.resolve(op.ctx, "zone", &which).await?.id().to_string());
+    }
+    let region = prefer(op, body, "cloudregion", &["prefer_region_id", "prefer_region"]).await?;
+    if region.is_empty() {
+        return Ok(named);
+    }
+    let mut db = &op.engine.db;
+    let within = Select::from("zones").column("id", base::Kind::Text);
+    let rows = db.rows(&within.filter(Cond::eq("cloudregion_id", region.as_str()).and(Cond::eq("deleted", false)))).await?;
+    let there: Vec<String> = rows.iter().map(|row| row[0].as_str().to_string()).collect();
+    let both: Vec<String> = there.iter().filter(|id| named.is_empty() || named.contains(id)).cloned().collect();
+    if both.is_empty() {
+        return Err(err!(
+            InputParameter,
+            "prefer_region: none of its zones is among those asked for; name another region, or leave it out"
+        ));
+    }
+    Ok(both)
 }
 
 /// The account and password the guest is given.

@@ -1,6 +1,7 @@
 //! Servers: what a request may ask, and what a row shows. What takes time is a task.
 
 mod action;
+pub(crate) mod foreign;
 mod input;
 mod login;
 pub(crate) mod parts;
@@ -53,7 +54,8 @@ impl Hooks for ServerHooks {
             }
             quota::check(tx, row, quota::Amounts::server(row)).await?;
             let base::Value::Json(plan) = row.get("create_params").clone() else { return Err(Error::internal("a server without a plan")) };
-            let plan: input::Plan = serde_json::from_value(plan).map_err(Error::internal)?;
+            let mut plan: input::Plan = serde_json::from_value(plan).map_err(Error::internal)?;
+            plan.nics.iter_mut().for_each(|nic| nic.settle(resource::nth(body)));
             resource::write_tags(tx, row, &input::tags(body, row, plan.disks.first().and_then(|d| d.image.as_ref())), None).await?;
             let task = tasks::ServerCreate {
                 server: row.id().to_string(),
@@ -61,6 +63,7 @@ impl Hooks for ServerHooks {
                 nics: plan.nics,
                 prefer_host: plan.prefer_host,
                 prefer_zone: plan.prefer_zone,
+                prefer_zones: plan.prefer_zones,
                 auto_start: plan.auto_start,
                 disk_deadline_secs: self.env.settings.disk_deadline.as_secs(),
                 start_deadline_secs: self.deadline(),
@@ -69,8 +72,8 @@ impl Hooks for ServerHooks {
         })
     }
 
-    fn update<'a>(&'a self, _op: &'a Op<'a>, _old: &'a Row, _body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { input::check_words(row) })
+    fn update<'a>(&'a self, _op: &'a Op<'a>, old: &'a Row, _body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { input::check_words(row, Some(old)) })
     }
 
     fn updated<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, old: &'a Row, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {

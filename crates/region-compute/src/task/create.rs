@@ -48,9 +48,21 @@ pub struct NicPlan {
     pub is_default: bool,
     pub exit: bool,
     pub private: bool,
+    /// Of several servers, each takes its own.
+    pub addresses: Vec<String>,
+    pub macs: Vec<String>,
 }
 
 impl NicPlan {
+    /// What is left to one of several servers, by its place among them.
+    pub(crate) fn settle(&mut self, nth: usize) {
+        for (own, all) in [(&mut self.address, &mut self.addresses), (&mut self.mac, &mut self.macs)] {
+            if let Some(one) = std::mem::take(all).into_iter().nth(nth) {
+                *own = one;
+            }
+        }
+    }
+
     /// What the scheduler is to find for it.
     pub(super) fn wish(&self) -> NetWish {
         NetWish { network_id: self.network_id.clone(), wire_id: self.wire_id.clone(), exit: self.exit, private: self.private }
@@ -64,6 +76,8 @@ pub struct ServerCreate {
     pub nics: Vec<NicPlan>,
     pub prefer_host: String,
     pub prefer_zone: String,
+    #[serde(default)]
+    pub prefer_zones: Vec<String>,
     pub auto_start: bool,
     pub disk_deadline_secs: u64,
     pub start_deadline_secs: u64,
@@ -80,6 +94,7 @@ impl Task<Compute> for ServerCreate {
             nics: self.nics.clone(),
             prefer_host: self.prefer_host.clone(),
             prefer_zone: self.prefer_zone.clone(),
+            prefer_zones: self.prefer_zones.clone(),
             last,
         };
         let placed = match flow.step(schedule(false)).await? {
@@ -142,6 +157,7 @@ struct Schedule {
     nics: Vec<NicPlan>,
     prefer_host: String,
     prefer_zone: String,
+    prefer_zones: Vec<String>,
     /// Whether having no candidate is a refusal.
     last: bool,
 }
@@ -172,6 +188,7 @@ impl Step<Compute> for Schedule {
             os_arch: row.text("os_arch").to_string(),
             prefer_host: self.prefer_host.clone(),
             prefer_zone: self.prefer_zone.clone(),
+            prefer_zones: self.prefer_zones.clone(),
             project_id: row.text("tenant_id").to_string(),
             domain_id: row.text("domain_id").to_string(),
             ..Request::default()

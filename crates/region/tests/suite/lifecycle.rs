@@ -1,8 +1,8 @@
 //! A server's life, and the ways it can fail.
 
-use crate::world::{How, LONG, World, nothing_leaks, quiet};
+use crate::world::{How, LONG, World, document_of, nothing_leaks, obey, quiet};
 use serde_json::{Value as Json, json};
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 crate::world::on_both!(
     from_create_to_purge,
@@ -10,7 +10,8 @@ crate::world::on_both!(
     who_takes_no_servers_any_more_gets_none,
     a_disk_that_fails_takes_everything_back,
     a_start_that_fails_leaves_the_server_to_be_started_again,
-    a_batch_spreads_over_hosts
+    a_batch_spreads_over_hosts,
+    what_is_asked_for_is_given
 );
 
 pub fn server(name: &str) -> Json {
@@ -125,6 +126,45 @@ async fn a_start_that_fails_leaves_the_server_to_be_started_again(world: World) 
     asked.await.expect("ready");
     world.post("servers/vm/start", json!({})).await.unwrap();
     world.reach("vm", &["running"]).await;
+}
+
+/// Addresses and MACs for each of a batch, sockets, wires and regions: from the request to what the host is told.
+async fn what_is_asked_for_is_given(world: World) {
+    let host = world.machine("h1").await;
+    let (region, id) = (world.region.clone(), host.clone());
+    let agent = tokio::spawn(async move { obey(&region.agents, &id, &Mutex::new(How::Obedient)).await });
+    let batch = |net: Json| {
+        json!({"count": 2, "server": {"name": "b", "vcpu_count": 4, "cpu_sockets": 2, "vmem_size": 256, "disks": ["tiny:1g"], "nets": [net],
+        "prefer_region": "default", "prefer_zones": ["z"], "disable_delete": false, "secgroups": ["default"], "auto_renew": false}})
+    };
+    let own = json!({"network": "net", "addresses": ["10.1.0.77", "10.1.0.66"], "macs": ["00:22:AA:00:00:07", "00:22:aa:00:00:06"]});
+    world.post("servers", batch(own)).await.unwrap();
+    for (name, address, mac) in [("b-1", "10.1.0.77", "00:22:aa:00:00:07"), ("b-2", "10.1.0.66", "00:22:aa:00:00:06")] {
+        let server = world.reach(name, &["ready"]).await;
+        assert_eq!((&server["ips"], &server["macs"]), (&json!(address), &json!(mac)), "{name}");
+    }
+    let told = document_of(&world.region.agents, &host).await.guests;
+    assert!(told.len() == 2 && told.iter().all(|guest| guest.cpu_sockets == 2), "{told:?}");
+    for net in [
+        json!({"network": "net", "addresses": ["10.1.0.80"]}),
+        json!({"network": "net", "macs": ["00:22:aa:00:00:08", "00:22:AA:00:00:08"]}),
+        json!({"network": "net", "addresses": ["10.1.0.80", "10.9.0.80"]}),
+        json!({"addresses": ["10.1.0.80", "10.1.0.81"]}),
+        json!({"network": "net", "address": "10.1.0.80"}),
+    ] {
+        let refused = world.post("servers", batch(net.clone())).await.map(|b| b.to_string());
+        assert!(refused.as_ref().is_err_and(|e| e.to_string().starts_with("nets.0")), "{net}: {refused:?}");
+    }
+    // The wire asked for decides where an interface goes that names no network.
+    let wire = json!({"wire": {"name": "w2", "bw": 1000, "zone": "z"}});
+    world.post("wires", wire).await.unwrap();
+    let mut body = server("elsewhere");
+    body["server"]["nets"] = json!([]);
+    body["server"]["prefer_wire"] = json!("w2");
+    world.post("servers", body).await.unwrap();
+    let server = world.reach("elsewhere", &["sched_fail"]).await;
+    assert!(server["status_reason"].as_str().unwrap().contains("the network of interface 0 is not on its wires"), "{server}");
+    agent.abort();
 }
 
 async fn a_batch_spreads_over_hosts(world: World) {

@@ -247,6 +247,7 @@ fn create(found: &Found, auto_start: bool) -> NewTask {
         nics: vec![plan::NicPlan { network_id: found.network.clone(), ..Default::default() }],
         prefer_host: String::new(),
         prefer_zone: String::new(),
+        prefer_zones: Vec::new(),
         auto_start,
         disk_deadline_secs: 60,
         start_deadline_secs: 60,
