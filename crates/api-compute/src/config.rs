@@ -372,7 +372,12 @@ impl NetConfig {
             let ok = mac.split(':').count() == 6 && mac.split(':').all(|p| p.len() == 2 && u8::from_str_radix(p, 16).is_ok());
             let multicast = ok && u8::from_str_radix(&mac[..2], 16).is_ok_and(|b| b & 1 == 1);
             if !ok || multicast {
-                return Err(err!(InputParameter, "nets.{}.mac: {} is not a MAC address of one machine", i, mac));
+                return Err(err!(
+                    InputParameter,
+                    "nets.{}.mac: {} is not a MAC address of one machine; give six pairs as in 00:22:33:44:55:66",
+                    i,
+                    mac
+                ));
             }
         }
         if !self.driver.is_empty() && !NIC_DRIVERS.contains(&self.driver.as_str()) {

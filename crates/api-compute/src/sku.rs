@@ -68,8 +68,8 @@ pub struct ServerSku {
     pub gpu_attachable: bool,
     /// Most GPUs; 0: any.
     pub gpu_max_count: i64,
-    /// Price of an hour.
+    /// Price of an hour, a bare number: the platform keeps no currency.
     pub hour_price: f64,
-    /// Price of a month.
+    /// Price of a month, a bare number: the platform keeps no currency.
     pub month_price: f64,
 }

@@ -60,7 +60,10 @@ impl Hooks for DiskHooks {
             }
             let size = row.int("disk_size");
             if size == 0 {
-                return Err(err!(MissingParameter, "{} is missing", "size"));
+                return Err(err!(
+                    MissingParameter,
+                    "size is missing; give it in MiB or with a unit as in 10g, or an image_id to take it from"
+                ));
             }
             if !(1..=64 * 1024 * 1024).contains(&size) {
                 return Err(err!(InputParameter, "size: {} MiB is out of range 1 to 67108864", size));

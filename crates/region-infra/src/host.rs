@@ -31,7 +31,7 @@ impl Hooks for HostHooks {
     fn create<'a>(&'a self, op: &'a Op<'a>, _body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             if row.text("zone_id").is_empty() {
-                return Err(err!(MissingParameter, "{} is missing", "zone_id"));
+                return Err(err!(MissingParameter, "{} is missing; name a {} by id or name", "zone_id", "zone"));
             }
             let uri = row.text("manager_uri");
             let mut db = &op.engine.db;

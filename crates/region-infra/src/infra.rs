@@ -250,7 +250,7 @@ impl Hooks for WireHooks {
 
 fn check_wire(row: &Row) -> Result<()> {
     if row.int("bandwidth") < 1 {
-        return Err(err!(InputParameter, "bandwidth: {} Mbit/s is out of range", row.int("bandwidth")));
+        return Err(err!(InputParameter, "bandwidth: {} Mbit/s is out of range; give at least 1, as in 1000", row.int("bandwidth")));
     }
     if !(576..=65_535).contains(&row.int("mtu")) {
         return Err(err!(InputParameter, "mtu: {} is out of range 576 to 65535", row.int("mtu")));

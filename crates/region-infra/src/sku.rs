@@ -29,10 +29,10 @@ impl Hooks for SkuHooks {
         Box::pin(async move {
             // Left out or zero is missing, not out of range: the engine says so by name.
             if row.int("cpu_core_count") == 0 {
-                return Err(err!(MissingParameter, "{} is missing", "cpu_core_count"));
+                return Err(err!(MissingParameter, "cpu_core_count is missing; give a number of processors, as in 2"));
             }
             if row.int("memory_size_mb") == 0 {
-                return Err(err!(MissingParameter, "{} is missing", "memory_size_mb"));
+                return Err(err!(MissingParameter, "memory_size_mb is missing; give it in MiB, as in 2048"));
             }
             check(row)?;
             if row.text("instance_type_category").is_empty() {

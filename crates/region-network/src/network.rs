@@ -290,7 +290,7 @@ const RESERVE: ActionFact = ActionFact {
     name: "reserve-ip",
     doc: "Set addresses aside: no server gets them by itself.",
     inputs: &[
-        Input { name: "ips", kind: Cell::Json, required: true, doc: "The addresses." },
+        Input { name: "ips", kind: Cell::Json, required: true, doc: "Addresses of the network, as in 10.0.0.9." },
         Input { name: "notes", kind: Cell::Text, required: false, doc: "Why." },
     ],
 };
@@ -302,12 +302,20 @@ fn reserve<'a>(_: &'a NetworkHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
         for text in resource::text_list(&body, "ips") {
             let address = range::address("ips", &text)?;
             if !range.contains(address) {
-                return Err(err!(InputParameter, "ips: {} lies outside network {}", address, row.name()));
+                return Err(err!(
+                    InputParameter,
+                    "{}: {} lies outside network {} ({} to {})",
+                    "ips",
+                    address,
+                    row.name(),
+                    row.text("guest_ip_start"),
+                    row.text("guest_ip_end")
+                ));
             }
             wanted.push(address);
         }
         if wanted.is_empty() {
-            return Err(err!(MissingParameter, "{} is missing", "ips"));
+            return Err(err!(MissingParameter, "ips is missing; give addresses of the network, as in 10.0.0.9"));
         }
         let notes = resource::text(&body, &["notes"]).unwrap_or_default();
         let (row, wanted, notes) = (&row, &wanted, &notes);

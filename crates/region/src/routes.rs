@@ -178,7 +178,7 @@ async fn quotas_of_domain(desk: &Desk, request: Request) -> Reply {
 async fn domain_quotas(desk: &Desk, mut request: Request) -> Reply {
     let body = request.json().await?.unwrap_or(Json::Null);
     let Some(wanted) = body.get("quotas").and_then(Json::as_object) else {
-        return Err(err!(MissingParameter, "{} is missing", "quotas"));
+        return Err(err!(MissingParameter, "quotas is missing; give limits, as in {}", r#"{"quotas": {"cpu": 8}}"#));
     };
     Ok(Response::json(&desk.region.set_quotas_of_domain(&desk.ctx(&request), request.param("id"), wanted.clone()).await?))
 }

@@ -90,7 +90,10 @@ pub(crate) async fn prepare(op: &Op<'_>, map: &mut Map) -> Result<(Row, Option<n
     // After the hook: it may have found what the client left out.
     for (field, value) in facts.fields.iter().zip(&row.values) {
         if field.flags.has(Flags::REQUIRED) && value.omitted() {
-            return Err(err!(MissingParameter, "{} is missing", field.name));
+            return Err(match field.refers {
+                Some(to) => err!(MissingParameter, "{} is missing; name a {} by id or name", field.name, to),
+                None => err!(MissingParameter, "{} is missing; give it: {}", field.name, field.doc),
+            });
         }
     }
     Ok((row, wish))

@@ -217,7 +217,9 @@ fn inputs(fact: &ActionFact, map: &Map) -> Result<()> {
 pub(crate) fn check<'a>(inputs: impl Iterator<Item = &'a crate::Input>, map: &Map) -> Result<()> {
     for input in inputs {
         match map.get(input.name).filter(|j| !j.is_null()) {
-            None if input.required => return Err(err!(MissingParameter, "{} is missing", input.name)),
+            None if input.required => {
+                return Err(err!(MissingParameter, "{} is missing; give it: {}", input.name, input.doc));
+            }
             None => {}
             Some(json) => {
                 base::Value::from_json(input.kind, json).map_err(|bad| base::Error::bad_value(input.name, &bad))?;

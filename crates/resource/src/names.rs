@@ -10,13 +10,13 @@ const MAX: usize = 128;
 /// Refuses what cannot be a name.
 pub fn check_name(name: &str) -> Result<()> {
     if name.trim().is_empty() {
-        return Err(err!(MissingParameter, "{} is missing", "name"));
+        return Err(err!(MissingParameter, "name is missing; give one of 1 to 128 characters"));
     }
     if name.chars().count() > MAX {
         return Err(err!(InputParameter, "name: at most {} characters, got {}", MAX, name.chars().count()));
     }
     if let Some(bad) = name.chars().find(|c| matches!(c, '/' | '\\' | ';') || c.is_control()) {
-        return Err(err!(InputParameter, "name: the character {} is not allowed", bad.escape_default()));
+        return Err(err!(InputParameter, "name: the character {} is not allowed; leave it out", bad.escape_default()));
     }
     Ok(())
 }
@@ -39,7 +39,7 @@ pub(crate) fn wish(kind: &Kind, map: &Map) -> Result<Option<Wish>> {
         (_, Some(p)) => Wish::Pattern(p),
         (Some(n), None) => Wish::Exact(n),
         (None, None) if kind.naming == Naming::Free => return Ok(None),
-        (None, None) => return Err(err!(MissingParameter, "name or generate_name is missing")),
+        (None, None) => return Err(err!(MissingParameter, "name or generate_name is missing; give one of them")),
     };
     let (Wish::Exact(text) | Wish::Pattern(text)) = &wish;
     check_name(text)?;

@@ -20,7 +20,8 @@ pub(crate) fn request(body: &Json) -> Result<Request> {
     let nets = api_compute::NetConfig::list(map)?;
     Ok(Request {
         vcpu_count: int(body, "vcpu_count").unwrap_or(1),
-        vmem_size: int(body, "vmem_size").ok_or_else(|| err!(MissingParameter, "{} is missing", "vmem_size"))?,
+        vmem_size: int(body, "vmem_size")
+            .ok_or_else(|| err!(MissingParameter, "vmem_size is missing; give it in MiB, or an instance_type"))?,
         disks: disks
             .into_iter()
             .map(|d| DiskWish { size: d.size.max(0), backend: d.backend, storage_id: d.storage_id, medium: d.medium })

@@ -282,7 +282,15 @@ pub(super) async fn nics(op: &Op<'_>, body: &Map) -> Result<Vec<NicPlan>> {
                 let range = region_network::Range::of(&network)?;
                 let mut wanted = config.addresses.iter().chain(Some(&config.address).filter(|a| !a.is_empty()));
                 if let Some(address) = wanted.find(|a| a.parse().is_ok_and(|a| !range.contains(a))) {
-                    return Err(err!(InputParameter, "nets.{}.address: {} lies outside network {}", i, address, network.name()));
+                    return Err(err!(
+                        InputParameter,
+                        "{}: {} lies outside network {} ({} to {})",
+                        format!("nets.{i}.address"),
+                        address,
+                        network.name(),
+                        network.text("guest_ip_start"),
+                        network.text("guest_ip_end")
+                    ));
                 }
                 network.id().to_string()
             }

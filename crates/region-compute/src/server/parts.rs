@@ -83,7 +83,7 @@ fn create_disk<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) 
             disks.push(input::disk(&hooks.env, op, i, config, &row).await?);
         }
         if disks.is_empty() {
-            return Err(err!(MissingParameter, "{} is missing", "disks"));
+            return Err(err!(MissingParameter, "disks is missing; give sizes or images, as in 10g"));
         }
         let had = ties(op, &row).await?.len();
         if had + disks.len() > tasks::MOST_DISKS {
@@ -172,7 +172,7 @@ fn detach_disk<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> B
 /// A size of a body, in MiB.
 pub(crate) fn size_of(body: &Map, key: &str) -> Result<i64> {
     let size = match body.get(key) {
-        None | Some(Json::Null) => return Err(err!(MissingParameter, "{} is missing", key)),
+        None | Some(Json::Null) => return Err(err!(MissingParameter, "{} is missing; give it in MiB, or with a unit as in 10g", key)),
         Some(Json::String(text)) => parse_size_mb(text),
         Some(other) => other.as_i64(),
     };
@@ -220,7 +220,7 @@ fn attach_network<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, mut body: Ma
             body.insert("nets".into(), texts);
         }
         if !body.keys().any(|k| k == "nets" || k == "net" || k.starts_with("net.")) {
-            return Err(err!(MissingParameter, "{} is missing", "nets"));
+            return Err(err!(MissingParameter, "nets is missing; name networks, with an address as in network:10.0.0.9"));
         }
         let nics = input::nics(op, &body).await?;
         let had = nics_of(op, &row).await?.len();
@@ -280,7 +280,7 @@ fn rebuild_root<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map)
             db.get(&tie.disk_id).await?.ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "disk", tie.disk_id))?;
         let which = resource::text(&body, &["image_id", "image"]).unwrap_or_else(|| old.template_id.clone());
         if which.is_empty() {
-            return Err(err!(MissingParameter, "{} is missing", "image_id"));
+            return Err(err!(MissingParameter, "image_id is missing and the root disk was made of none; name an image by id or name"));
         }
         let image = input::image(&hooks.env, op, "image_id", &which, &row).await?;
         if image.min_disk > old.disk_size {
