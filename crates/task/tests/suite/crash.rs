@@ -38,11 +38,12 @@ async fn killed_thirty_times() {
     let mut cut = 0;
     for round in 0..ROUNDS {
         let mut child = spawn(&dir);
-        // Mostly while it works, sometimes while it starts.
+        // Mostly while it works, sometimes while it starts; seldom so late that all is done.
+        let within = if round % 5 == 0 { 400 } else { 150 };
         if round % 5 != 0 {
             tokio::task::block_in_place(|| until_at_work(&mut child));
         }
-        let moment = Instant::now() + Duration::from_millis(dice.roll(400));
+        let moment = Instant::now() + Duration::from_millis(dice.roll(within));
         while Instant::now() < moment && child.try_wait().unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -71,5 +72,6 @@ async fn killed_thirty_times() {
     assert_eq!(roots, TASKS);
     audit(&db, &env, "after the last life").await;
     let again = (&mut &db).count("tasks", Cond::cmp("epoch", store::Op::Gt, 1)).await.unwrap();
+    println!("{cut} of {ROUNDS} lives were cut short, {again} tasks outlived one");
     assert!(again > 0, "no task ever outlived its process");
 }
