@@ -7,5 +7,5 @@ mod place;
 mod snapshot;
 mod wire;
 
-pub use place::{Candidate, DiskWish, NetWish, Outcome, Refusal, Request, place};
+pub use place::{Candidate, DiskWish, NetWish, Outcome, Refusal, Request, deal, place};
 pub use snapshot::{HostView, Load, NetView, Reach, Scheduler, Shared, Snapshot, StorageView};

@@ -246,18 +246,56 @@ pub fn place(snapshot: &Snapshot, request: &Request, limit: usize) -> Outcome {
     fit.sort_unstable_by(order);
     for (score, host) in fit {
         match (storages(host, request, &mut disks), nets.of(host)) {
-            (Ok(()), Ok(networks)) => out.candidates.push(Candidate {
-                host_id: host.id.clone(),
-                name: host.name.clone(),
-                zone_id: host.zone_id.clone(),
-                storages: disks.iter().map(|s| s.id.clone()).collect(),
-                networks: networks.iter().map(|n| n.id.clone()).collect(),
-                score,
-            }),
+            (Ok(()), Ok(networks)) => out.candidates.push(candidate(host, &disks, networks, score)),
             (Err(refusal), _) | (_, Err(refusal)) => out.refusals.push((host.name.clone(), refusal)),
         }
     }
     out
+}
+
+fn candidate(host: &HostView, disks: &[&StorageView], networks: &[&NetView], score: i64) -> Candidate {
+    Candidate {
+        host_id: host.id.clone(),
+        name: host.name.clone(),
+        zone_id: host.zone_id.clone(),
+        storages: disks.iter().map(|s| s.id.clone()).collect(),
+        networks: networks.iter().map(|n| n.id.clone()).collect(),
+        score,
+    }
+}
+
+/// Deals `count` servers over the hosts that can take them, best first, one to each host in a round, as long as it has room and its networks addresses.
+pub fn deal(snapshot: &Snapshot, request: &Request, count: usize) -> (Vec<Candidate>, Outcome) {
+    let out = place(snapshot, request, count);
+    let mut hosts: Vec<(i64, HostView)> =
+        out.candidates.iter().filter_map(|c| Some((c.score, snapshot.hosts().get(&c.host_id)?.clone()))).collect();
+    let mut left = Snapshot::default();
+    left.networks = snapshot.networks.clone();
+    let mut dealt: Vec<Candidate> = Vec::with_capacity(count);
+    while dealt.len() < count && !hosts.is_empty() {
+        hosts.retain_mut(|(score, host)| {
+            if dealt.len() == count {
+                return true;
+            }
+            let mut disks = Vec::new();
+            let taken = admit(host, request).and_then(|()| storages(host, request, &mut disks)).and_then(|()| {
+                let mut nets = Nets::new(&left, request);
+                nets.of(host).map(|networks| candidate(host, &disks, networks, *score))
+            });
+            let Ok(taken) = taken else { return false };
+            host.cpu_commit += request.vcpu_count;
+            host.mem_commit += request.vmem_size;
+            for (id, disk) in taken.storages.iter().zip(&request.disks) {
+                host.storages.iter_mut().filter(|s| s.id == *id).for_each(|s| s.free -= disk.size);
+            }
+            for id in &taken.networks {
+                left.networks.entry(id.clone()).and_modify(|n| n.free -= 1);
+            }
+            dealt.push(taken);
+            true
+        });
+    }
+    (dealt, out)
 }
 
 fn admit(host: &HostView, r: &Request) -> Result<(), Refusal> {
@@ -588,6 +626,23 @@ mod tests {
                 assert!(out.refusals.iter().all(|(_, why)| *why == Refusal::Domain), "{out:?}");
             }
         }
+    }
+
+    /// As many as there is room for, and addresses: of two hosts with room for seven servers each, on a network with two addresses and one with one.
+    #[test]
+    fn no_more_are_dealt_than_there_are_addresses() {
+        let (mut s, mut r) = (world(), request());
+        r.disks[0].size = 10_000;
+        let hosts = |s: &Snapshot, r: &Request| deal(s, r, 9).0.into_iter().map(|c| c.host_id).collect::<Vec<_>>();
+        assert_eq!(hosts(&s, &r), ["a", "b"]);
+        r.nets[0].network_id = String::new();
+        let more = NetView { id: "m".into(), free: 1, ..s.networks["n"].clone() };
+        s.networks.insert("m".into(), more);
+        assert_eq!(hosts(&s, &r), ["a", "b", "a"]);
+        s.networks.get_mut("n").unwrap().free = 100;
+        assert_eq!(hosts(&s, &r), ["a", "b", "a", "b"], "each has room for two disks");
+        r.disks.clear();
+        assert_eq!((hosts(&s, &r).len(), deal(&s, &r, 100).0.len()), (9, 16), "each has memory for eight");
     }
 
     /// What one host can reach is not taken for what another can.

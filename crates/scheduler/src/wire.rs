@@ -1,6 +1,6 @@
 //! The scheduler's own endpoints, as existing clients call them (spec 12 §1).
 
-use crate::{Candidate, DiskWish, HostView, NetWish, Outcome, Request, Scheduler, StorageView, place};
+use crate::{Candidate, DiskWish, HostView, NetWish, Request, Scheduler, StorageView, deal, place};
 use base::{Json, Kind, Lang, Result, err};
 use serde_json::json;
 use std::collections::HashMap;
@@ -27,6 +27,12 @@ pub(crate) fn request(body: &Json) -> Result<Request> {
             .map(|d| DiskWish { size: d.size.max(0), backend: d.backend, storage_id: d.storage_id, medium: d.medium })
             .collect(),
         nets: nets.into_iter().map(|n| NetWish { network_id: n.network, wire_id: n.wire, exit: n.exit, private: n.private }).collect(),
+        host_type: match text(&["hypervisor"]).as_str() {
+            "kvm" => String::new(),
+            "pod" => "container".into(),
+            other => other.into(),
+        },
+        os_arch: text(&["os_arch"]),
         prefer_host: text(&["prefer_host_id", "prefer_host"]),
         prefer_zone: text(&["prefer_zone_id", "prefer_zone"]),
         project_id: text(&["project_id", "project"]),
@@ -49,7 +55,7 @@ impl Scheduler {
             [] => {
                 let wanted = self.understand(body).await?;
                 let count = wanted_count(body);
-                let (dealt, out) = self.deal(&wanted, count);
+                let (dealt, out) = self.with(|s| deal(s, &wanted, count));
                 if dealt.is_empty() {
                     return Err(out.refused(&wanted));
                 }
@@ -61,14 +67,14 @@ impl Scheduler {
             ["forecast"] => {
                 let wanted = self.understand(body).await?;
                 let count = wanted_count(body);
-                let (dealt, out) = self.deal(&wanted, count);
+                let (dealt, out) = self.with(|s| deal(s, &wanted, count));
                 let rows: Vec<Json> = dealt.iter().map(|c| candidate(c, &wanted)).collect();
                 let filtered: Vec<Json> = self.with(|s| {
                     let ids: HashMap<&str, &str> = s.hosts().values().map(|h| (h.name.as_str(), h.id.as_str())).collect();
                     let refused = |(host, refusal): &(String, crate::Refusal)| {
-                        json!({"id": ids.get(host.as_str()), "name": host, "filter_name": "placement", "reasons": [http::i18n::say(&refusal.said(&wanted), lang)]})
+                        json!({"id": ids.get(host.as_str()), "name": host, "filter_name": refusal.predicate(), "reasons": [http::i18n::say(&refusal.said(&wanted), lang)]})
                     };
-                    out.refusals.iter().take(100).map(refused).collect()
+                    out.refusals.iter().filter(|(_, why)| !why.predicate().is_empty()).take(100).map(refused).collect()
                 });
                 let reasons = if dealt.len() < count { vec![http::i18n::say(&out.explain(&wanted), lang)] } else { vec![] };
                 Ok(json!({"candidates": rows, "can_create": dealt.len() >= count, "req_count": count, "allow_count": dealt.len(),
@@ -156,13 +162,13 @@ fn nets(c: &Candidate) -> Vec<Json> {
 }
 
 fn describe(h: &HostView) -> Json {
-    let storage: i64 = h.storages.iter().map(|s| s.free).sum();
+    let sum = |of: fn(&StorageView) -> i64| h.storages.iter().map(of).sum::<i64>();
     json!({"id": h.id, "name": h.name, "status": h.status, "host_type": *h.host_type,
         "host_status": if h.online { "online" } else { "offline" }, "enable_status": if h.enabled { "enable" } else { "disable" },
         // The spelling is the wire's.
         "cpu": {"free": h.cpu_capacity - h.cpu_commit, "reserverd": h.cpu_reserved, "total": h.cpu_capacity},
         "mem": {"free": h.mem_capacity - h.mem_commit, "reserverd": h.mem_reserved, "total": h.mem_capacity},
-        "storage": {"free": storage, "reserverd": 0, "total": storage}, "pending_usage": null})
+        "storage": {"free": sum(|s| s.free), "reserverd": sum(|s| s.reserved), "total": sum(|s| s.total)}, "pending_usage": null})
 }
 
 impl Scheduler {
@@ -214,21 +220,16 @@ impl Scheduler {
         let rows = db.rows(&select.filter(Cond::is_in("id", ids))).await?;
         Ok(rows.into_iter().map(|r| (r[0].as_str().to_string(), r[1].as_str().to_string())).collect())
     }
+}
 
-    /// Deals `count` servers over the hosts that can take them, best first, one to each host in a round, as long as a host has room.
-    fn deal(&self, wanted: &Request, count: usize) -> (Vec<Candidate>, Outcome) {
-        let out = self.with(|s| place(s, wanted, count));
-        let mut room: Vec<i64> =
-            self.with(|s| out.candidates.iter().map(|c| s.hosts().get(&c.host_id).map_or(0, |h| capacity(h, wanted))).collect());
-        let mut dealt = Vec::with_capacity(count);
-        while dealt.len() < count && room.iter().any(|r| *r > 0) {
-            for (candidate, room) in out.candidates.iter().zip(&mut room) {
-                if *room > 0 && dealt.len() < count {
-                    *room -= 1;
-                    dealt.push(candidate.clone());
-                }
-            }
-        }
-        (dealt, out)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_tells_what_it_has_and_what_is_left() {
+        let storage = |free, total, reserved| StorageView { free, total, reserved, ..StorageView::default() };
+        let host = HostView { storages: vec![storage(5, 10, 1), storage(7, 20, 0)], ..HostView::default() };
+        assert_eq!(describe(&host)["storage"], json!({"free": 12, "reserverd": 1, "total": 30}));
     }
 }

@@ -33,6 +33,16 @@ async fn answers_of_the_scheduler(world: World) {
     let refused = serve("forecast", vm(json!({"prefer_host": "h1", "vmem_size": 40_960}))).await.unwrap();
     assert_eq!(refused["filtered_candidates"][0]["id"], json!(host.id), "{refused}");
 
+    assert_eq!(refused["filtered_candidates"][0]["filter_name"], "host_memory", "{refused}");
+    for (more, filter) in [(json!({"os_arch": "aarch64"}), "host_cpu"), (json!({"hypervisor": "esxi"}), "host_hypervisor_runtime")] {
+        let refused = serve("forecast", vm(more)).await.unwrap();
+        assert_eq!(
+            (&refused["can_create"], &refused["filtered_candidates"][0]["filter_name"]),
+            (&json!(false), &json!(filter)),
+            "{refused}"
+        );
+    }
+
     let test = serve("test", vm(json!({"suggestion_limit": 0}))).await.unwrap();
     let storage = &test["data"][0]["disks"][0]["storages"][0];
     assert_eq!((&test["total"], &test["limit"], &test["data"][0]["capacity"]), (&json!(1), &json!(100), &json!(4)), "{test}");
