@@ -161,6 +161,17 @@ pub struct DiskSpec {
     pub format: String,
     /// Image it is an overlay of; empty for an empty disk.
     pub image_id: String,
+    /// Request whose task is at work on it, for the log; empty when none is. Nothing else may depend on it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
+}
+
+impl DiskSpec {
+    /// Whether both ask for the same, whoever asked.
+    pub fn asks_same(&self, other: &DiskSpec) -> bool {
+        let bare = |spec: &DiskSpec| DiskSpec { request_id: String::new(), ..spec.clone() };
+        bare(self) == bare(other)
+    }
 }
 
 /// An address range guests here have addresses of.
@@ -230,6 +241,9 @@ pub struct GuestSpec {
     pub disks: Vec<GuestDisk>,
     pub nics: Vec<GuestNic>,
     pub meta: GuestMeta,
+    /// Request whose task is at work on it, for the log; empty when none is. Nothing else may depend on it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -291,6 +305,9 @@ pub struct GuestMeta {
 pub struct Job {
     pub id: String,
     pub work: Work,
+    /// Request it is done for, for the log.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

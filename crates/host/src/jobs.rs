@@ -3,11 +3,12 @@
 use crate::crew::Crew;
 use crate::guest::Command;
 use crate::records::JobRecord;
-use crate::site::Site;
+use crate::site::{Site, by_request};
 use api_agent::{Desired, Job, JobResult, Work};
 use base::{Result, err};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::Instrument;
 
 pub(crate) struct Jobs {
     site: Arc<Site>,
@@ -32,11 +33,13 @@ impl Jobs {
         // Side by side: one guest that does not answer must not hold up the others.
         for job in document.jobs.clone() {
             let this = self.clone();
-            crew.run(async move {
+            let span = by_request(&job.request_id);
+            let once = async move {
                 if let Err(e) = this.once(&job).await {
                     tracing::warn!(job = %job.id, error = %e, "could not be begun; a later document or start tries again");
                 }
-            });
+            };
+            crew.run(once.instrument(span));
         }
     }
 

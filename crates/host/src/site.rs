@@ -42,3 +42,8 @@ impl Site {
         self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner).get(guest).cloned()
     }
 }
+
+/// What is logged in it bears the id of the request it is done for; without one nothing is added.
+pub(crate) fn by_request(id: &str) -> tracing::Span {
+    if id.is_empty() { tracing::Span::none() } else { tracing::info_span!("work", request_id = id) }
+}

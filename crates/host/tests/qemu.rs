@@ -146,7 +146,8 @@ async fn life_of_a_real_guest() {
 
     // The reset button: the same process boots again.
     drop(agent);
-    lab.region.edit(|d| d.jobs = vec![Job { id: "j".into(), work: Work::ResetGuest { guest_id: g.clone() } }]);
+    lab.region
+        .edit(|d| d.jobs = vec![Job { id: "j".into(), work: Work::ResetGuest { guest_id: g.clone() }, request_id: "req-job".into() }]);
     let done = lab.shows("reset", |o| o.jobs.len() == 1).await;
     assert_eq!(done.jobs[0].error, "");
     lab.said(&g, "ready", 1).await;

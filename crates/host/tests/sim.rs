@@ -408,8 +408,11 @@ async fn jobs_are_done_once() {
     let mut bench = Bench::new().await;
     bench.region.edit(one_guest);
     bench.guest(GuestState::Running).await;
-    let job = |id: &str, guest: &str| Job { id: id.into(), work: Work::ResetGuest { guest_id: guest.into() } };
-    bench.region.edit(|d| d.jobs = vec![job("j1", "g"), job("j2", "nobody"), Job { id: "j3".into(), work: Work::Unknown }]);
+    let job =
+        |id: &str, guest: &str| Job { id: id.into(), work: Work::ResetGuest { guest_id: guest.into() }, request_id: "req-job".into() };
+    bench.region.edit(|d| {
+        d.jobs = vec![job("j1", "g"), job("j2", "nobody"), Job { id: "j3".into(), work: Work::Unknown, request_id: "req-job".into() }]
+    });
     let seen = bench.shows("three results", |o| o.jobs.len() == 3).await;
     let errors: Vec<bool> = seen.jobs.iter().map(|j| j.error.is_empty()).collect();
     assert_eq!(errors, [true, false, false], "{:?}", seen.jobs);
@@ -422,6 +425,57 @@ async fn jobs_are_done_once() {
     while !bench.world.records.snapshot().jobs.is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Lines of a log, for whoever asks later.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn has(&self, parts: &[&str]) -> bool {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().any(|line| parts.iter().all(|part| line.contains(part)))
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_is_logged_under_its_request() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let bench = Bench::new().await;
+    bench.region.edit(|d| {
+        one_guest(d);
+        (d.guests[0].request_id, d.disks[0].request_id) = ("req-create".into(), "req-create".into());
+    });
+    bench.guest(GuestState::Running).await;
+    assert!(lines.has(&["guest started", "req-create"]) && lines.has(&["disk made", "req-create"]));
+    // Whoever asked: nothing is done anew because of it.
+    let before = bench.region.last();
+    bench.region.edit(|d| (d.guests[0].request_id, d.disks[0].request_id) = ("req-other".into(), String::new()));
+    let after = bench.shows("the same", |o| o.guests == before.guests && o.disks == before.disks).await;
+    assert_eq!((after.guests[0].pid, bench.world.hypervisor.launches("g")), (before.guests[0].pid, 1));
+    assert!(!lines.has(&["req-other"]));
+    bench.region.edit(|d| {
+        d.jobs = vec![Job { id: "j1".into(), work: Work::ResetGuest { guest_id: "g".into() }, request_id: "req-reset".into() }];
+    });
+    bench.shows("a result", |o| o.jobs.len() == 1).await;
+    assert!(lines.has(&["job done", "req-reset"]));
+    // A start that fails says for whom.
+    bench.world.faults.fail("launch", err!(Internal, "no such machine"), 1);
+    bench.change(|g| (g.restarts, g.request_id) = (1, "req-restart".into()));
+    bench.guest(GuestState::Failed).await;
+    assert!(lines.has(&["WARN", "cannot be made as wanted", "req-restart"]));
 }
 
 /// What a user does in a minute, as documents.
@@ -438,7 +492,7 @@ fn scenario() -> Vec<fn(&mut Desired)> {
             d.guests[0].nics.remove(0);
             d.guests[0].generation = 3;
             (d.guests[0].meta.password, d.guests[0].meta.password_generation) = ("other".into(), 3);
-            d.jobs = vec![Job { id: "j".into(), work: Work::ResetGuest { guest_id: "g".into() } }];
+            d.jobs = vec![Job { id: "j".into(), work: Work::ResetGuest { guest_id: "g".into() }, request_id: "req-job".into() }];
         },
         |d| (d.guests[0].restarts, d.guests[0].generation) = (1, 4),
         |d| (d.guests[0].power, d.guests[0].generation) = (Power::Off, 5),

@@ -43,6 +43,7 @@ pub fn with_tasks(builder: ::task::Builder<Compute>) -> ::task::Builder<Compute>
         .kind::<task::ServerStart>()
         .kind::<task::ServerStop>()
         .kind::<task::ServerRestart>()
+        .kind::<task::ServerReset>()
         .kind::<task::ServerDelete>()
         .kind::<task::DiskCreate>()
         .kind::<task::DiskDelete>()

@@ -4,13 +4,14 @@ use super::decide::{Action, Holder, Image, decide};
 use crate::crew::Crew;
 use crate::guest::Command;
 use crate::pause::Backoff;
-use crate::site::Site;
+use crate::site::{Site, by_request};
 use api_agent::{Desired, DiskObserved, DiskSpec, DiskState, Existence, ImageSpec};
 use base::{Result, err};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 pub(crate) struct Keeper {
     site: Arc<Site>,
@@ -56,7 +57,7 @@ impl Keeper {
         for disk in &document.disks {
             match tended.get(&disk.id) {
                 Some(Tended::Busy) => {}
-                Some(Tended::Settled(spec)) if spec == disk => {}
+                Some(Tended::Settled(spec)) if spec.asks_same(disk) => {}
                 _ => {
                     tended.insert(disk.id.clone(), Tended::Busy);
                     let (keeper, id) = (self.clone(), disk.id.clone());
@@ -84,7 +85,7 @@ impl Keeper {
                 continue;
             };
             let step = tokio::select! {
-                step = self.step(&document, spec) => step,
+                step = self.step(&document, spec).instrument(by_request(&spec.request_id)) => step,
                 // A long download is broken off when nobody wants it any more; what came is kept.
                 () = other_spec(&mut documents, spec) => continue,
             };
@@ -104,7 +105,9 @@ impl Keeper {
                     }
                 }
                 Err(e) if e.retryable() => {
-                    tracing::warn!(disk = %id, error = %e, context = e.context().unwrap_or(""), "will be tried again");
+                    by_request(&spec.request_id).in_scope(|| {
+                        tracing::warn!(disk = %id, error = %e, context = e.context().unwrap_or(""), "will be tried again");
+                    });
                     let state = self.site.board.disk(&id).map_or(DiskState::Creating, |d| d.state);
                     self.tell(spec, state, &e.to_string(), 0);
                     tokio::select! {
@@ -113,7 +116,9 @@ impl Keeper {
                     }
                 }
                 Err(e) => {
-                    tracing::warn!(disk = %id, error = %e, context = e.context().unwrap_or(""), "cannot be made as wanted");
+                    by_request(&spec.request_id).in_scope(|| {
+                        tracing::warn!(disk = %id, error = %e, context = e.context().unwrap_or(""), "cannot be made as wanted");
+                    });
                     self.tell(spec, DiskState::Failed, &e.to_string(), 0);
                     if self.retire(&id, Some(spec)) {
                         return;
@@ -128,7 +133,11 @@ impl Keeper {
         let mut tended = self.tended();
         let document = self.documents.borrow().clone();
         let now = document.disks.iter().find(|d| d.id == id);
-        if now != settled {
+        let same = match (now, settled) {
+            (Some(now), Some(settled)) => now.asks_same(settled),
+            (now, settled) => now.is_none() && settled.is_none(),
+        };
+        if !same {
             return false;
         }
         match settled {

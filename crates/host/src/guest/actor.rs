@@ -7,13 +7,14 @@ use super::report::report;
 use super::{Command, Mailbox, Wanted};
 use crate::board::Network as NetworkState;
 use crate::hypervisor::{Life, Machine, MachineFacts, Plan, PlanDisk, PlanNic, disk_device, nic_device};
-use crate::site::Site;
+use crate::site::{Site, by_request};
 use api_agent::{Existence, GuestDisk, GuestNic, GuestSpec};
 use base::{Result, err};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
 /// A launch that failed for a passing reason is tried again after 1, 2 and 4 seconds.
 const LAUNCH_TRIES: u32 = 3;
@@ -58,8 +59,9 @@ impl Actor {
             let action = decide(self.spec(), &life, &self.needs(), &self.memory, &self.site.host_now());
             let settled = self.settle(&action, &life).await;
             self.tell(&life, &action);
+            let span = by_request(&self.spec().request_id);
             let step = match settled {
-                Ok(()) => self.act(action).await,
+                Ok(()) => self.act(action).instrument(span.clone()).await,
                 Err(e) => Err(e),
             };
             let pause = match step {
@@ -75,7 +77,9 @@ impl Actor {
                     // What cannot be done now (a full disk under our own records, say) is tried again ever more slowly.
                     let pause = Duration::from_secs(1 << self.tries.min(6));
                     self.tries += 1;
-                    tracing::warn!(guest = %self.id(), error = %e, context = e.context().unwrap_or(""), "will be tried again");
+                    span.in_scope(|| {
+                        tracing::warn!(guest = %self.id(), error = %e, context = e.context().unwrap_or(""), "will be tried again");
+                    });
                     self.complain(&e);
                     Some(Instant::now() + pause)
                 }

@@ -1,5 +1,6 @@
 //! A host's document, built from rows: everything that lies on the host, in a handful of queries.
 
+use super::work;
 use crate::server::SEALED_USER_DATA;
 use crate::{Compute, Image};
 use api_agent::{Desired, DiskSpec, Existence, GuestDisk as DiskLink, GuestMeta, GuestNic, GuestSpec, ImageSpec, NetworkSpec, Power};
@@ -16,7 +17,8 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
         Select::of(HostStorage::facts(), &["storage_id", "mount_point"]).filter(here()),
         Select::of(NetInterface::facts(), &["wire_id", "bridge"]).filter(here()),
     ];
-    let answers = db.together(&asks).await?;
+    let mut answers = db.together(&[asks.as_slice(), &work::asks(host_id)].concat()).await?;
+    let at_work = work::Work::of(answers.split_off(asks.len()));
     let pairs = |n: usize| answers[n].iter().map(|row| (row[0].as_str(), row[1].as_str())).collect::<HashMap<_, _>>();
     let version = answers[0].first().and_then(|row| row[0].as_int());
     let version = version.ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "host", host_id))?;
@@ -60,6 +62,7 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
             size_mb: disk.disk_size,
             format: disk.disk_format.clone(),
             image_id: image.id,
+            request_id: at_work.request_on(&disk.meta.id).unwrap_or_default().into(),
         });
     }
     specs.sort_by(|a, b| a.id.cmp(&b.id));
@@ -74,7 +77,8 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
                 Some(sealed) => open(env, row, sealed),
                 None => server.create_params["user_data"].as_str().unwrap_or_default().to_string(),
             };
-            guest(server, disks, nics, &keys, password, user_data)
+            let request_id = at_work.request_on(&server.meta.id).unwrap_or_default().to_string();
+            guest(server, disks, nics, &keys, [password, user_data, request_id])
         })
         .collect();
     guests.sort_by(|a, b| a.id.cmp(&b.id));
@@ -87,7 +91,7 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
         disks: specs,
         networks,
         guests,
-        jobs: Vec::new(),
+        jobs: at_work.jobs(&servers),
     })
 }
 
@@ -132,10 +136,10 @@ fn guest(
     disks: Vec<DiskLink>,
     nics: Vec<GuestNic>,
     keys: &HashMap<String, String>,
-    password: String,
-    user_data: String,
+    [password, user_data, request_id]: [String; 3],
 ) -> GuestSpec {
     GuestSpec {
+        request_id,
         generation: server.generation,
         existence: if server.existence == "absent" { Existence::Absent } else { Existence::Present },
         power: if server.power == "on" { Power::On } else { Power::Off },

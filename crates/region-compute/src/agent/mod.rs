@@ -5,6 +5,7 @@ mod document;
 mod enrol;
 mod observe;
 mod register;
+mod work;
 
 pub use observe::settle;
 
@@ -177,14 +178,17 @@ impl Agents {
             }
             (last.said.as_ref().is_none_or(|said| !same(said, &report)), alive)
         };
-        if alive {
-            self.mark_alive(host, &report).await?;
-        }
-        // Now and then also what is no news: another process may have taken another report since, and a task may have ended whose hold kept
-        // this one from counting.
+        // Now and then also what is no news: another process may have taken another report since, a task may have ended whose hold kept this one
+        // from counting, and the servers of a host that was silent are unknown until it says again what it said before.
         if news || alive {
-            if let Err(e) = self.take(host, &report).await {
-                // Not written: the same report must count as news when it comes again.
+            let taken = async {
+                if alive {
+                    self.mark_alive(host, &report).await?;
+                }
+                self.take(host, &report).await
+            };
+            if let Err(e) = taken.await {
+                // Not written: the same report must count as news when it comes again, and as a sign of life.
                 self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(host.as_str());
                 return Err(e);
             }
@@ -195,7 +199,7 @@ impl Agents {
         Ok(Heard { version: self.version(host).await? })
     }
 
-    /// Marks hosts offline that were not heard of for too long. Run it every few seconds.
+    /// Marks hosts offline that were not heard of for too long, and their servers unknown. Run it every few seconds.
     pub async fn mark_offline(&self) -> Result<usize> {
         let (now, patience) = (self.clock.now(), self.env.settings.host_timeout.as_micros() as i64);
         // After a start nobody has been heard yet; silence counts from then.
@@ -219,6 +223,7 @@ impl Agents {
             self.offline(row).await?;
             marked += 1;
         }
+        self.forget_states().await?;
         Ok(marked)
     }
 }

@@ -7,9 +7,10 @@ use crate::{
 };
 use api_agent::{DiskState, GuestState, Observed};
 use api_compute::{Disk, Host, Server, status};
-use base::{Resource, Result, Row};
+use base::{Kind, Resource, Result, Row};
+use serde_json::json;
 use std::collections::HashMap;
-use store::{Cond, Read, Tx, set, work};
+use store::{Cond, Read, Select, Tx, add, set, work};
 
 impl Agents {
     /// Writes down that a host is there, and its numbers of the moment.
@@ -65,10 +66,63 @@ impl Agents {
             .await
     }
 
+    /// Servers at rest on hosts that are offline become `unknown`: nobody knows what they do (spec 11 §9).
+    ///
+    /// Hosts are offline sooner here than the 180 seconds of the specification, and their servers with them: between the two moments a list would
+    /// show as running what no request can reach. It costs nothing to be early: the first report that comes brings the word back. Looked for anew each
+    /// time, not once when a host falls silent, because a task that ends later leaves its server with what was last seen.
+    pub(super) async fn forget_states(&self) -> Result<()> {
+        // Only what an agent would bring back.
+        let silent = Cond::eq("host_status", "offline").and(Cond::eq("deleted", false)).and(Cond::ne("credential", ""));
+        let mut db = &self.db;
+        let hosts: Vec<String> = db
+            .rows(&Select::from("hosts").column("id", Kind::Text).filter(silent.clone()))
+            .await?
+            .iter()
+            .map(|row| row[0].as_str().to_string())
+            .collect();
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        let held = Select::from("task_holds").column("id", Kind::Text).filter(Cond::eq("kind", "server"));
+        // The host is asked about again in each statement: it may be back.
+        let lost = Cond::is_in("host_id", hosts)
+            .and(Cond::in_select("host_id", Select::from("hosts").column("id", Kind::Text).filter(silent)))
+            .and(Cond::eq("deleted", false))
+            .and(Cond::is_in("status", [status::RUNNING, status::READY]))
+            .and(Cond::in_select("id", held).not());
+        let ids = Select::from("servers").column("id", Kind::Text).filter(lost.clone()).page(AT_ONCE, 0);
+        loop {
+            let ids: Vec<String> = db.rows(&ids).await?.iter().map(|row| row[0].as_str().to_string()).collect();
+            if ids.is_empty() {
+                return Ok(());
+            }
+            let these = &lost.clone().and(Cond::is_in("id", ids));
+            self.db.tx(|tx| work(forget_state(tx, these))).await?;
+        }
+    }
+
     /// Takes the states in. Rows that lie elsewhere are none of this host's business, whatever it says.
     pub(super) async fn take(&self, host: &HostId, report: &Observed) -> Result<()> {
         self.db.tx(|tx| work(take(tx, host, report))).await
     }
+}
+
+/// Servers that become unknown in one transaction.
+const AT_ONCE: u64 = 500;
+
+async fn forget_state(tx: &mut Tx, lost: &Cond) -> Result<()> {
+    // Nobody changes them between our look and our write: the feed tells of exactly those that were written.
+    tx.lock("servers", lost.clone()).await?;
+    let rows = tx.find(Server::facts(), lost.clone()).await?;
+    let sets = vec![set("status", status::UNKNOWN), set("power_states", "unknown"), set("updated_at", tx.now()), add("update_version", 1)];
+    tx.update("servers", lost.clone().and(Cond::is_in("id", rows.iter().map(Row::id))), sets).await?;
+    for mut row in rows {
+        let version = row.int("update_version") + 1;
+        row.set("update_version", version);
+        tx.emit(resource::changed(&row)).await?;
+    }
+    Ok(())
 }
 
 async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
@@ -110,6 +164,7 @@ async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
     }
     let guests = tx.find(Server::facts(), mine(report.guests.iter().map(|g| g.id.as_str()).collect())).await?;
     let mut by_id: HashMap<String, Row> = guests.into_iter().map(|r| (r.id().to_string(), r)).collect();
+    let answers = super::work::answers(tx, &report.jobs, &by_id).await?;
     for guest in &report.guests {
         let Some(row) = by_id.remove(&guest.id) else { continue };
         let before = Seen::of(&row);
@@ -119,6 +174,9 @@ async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
         let mut json = serde_json::to_value(guest).unwrap_or_default();
         if let Some(map) = json.as_object_mut() {
             map.remove("id");
+            if let Some(answer) = answers.get(&guest.id) {
+                map.insert("asked".into(), json!(answer));
+            }
         }
         let row = intent::change(tx, row, |r| r.set("observed", json)).await?;
         settle_row(tx, row, guest.ended_by_itself, false).await?;
@@ -132,10 +190,13 @@ async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
 
 /// Brings a server's status in line with what its host last said, unless a task is at work on it.
 pub async fn settle(tx: &mut Tx, server_id: &str) -> Result<()> {
-    match tx.one(Server::facts(), server_id).await?.filter(|r| !r.flag("deleted")) {
-        Some(row) => settle_row(tx, row, false, true).await,
-        None => Ok(()),
+    let Some(row) = tx.one(Server::facts(), server_id).await?.filter(|r| !r.flag("deleted")) else { return Ok(()) };
+    // What a host said before it fell silent is no longer how it is.
+    let speaks = Cond::eq("id", row.text("host_id")).and(Cond::eq("host_status", "online"));
+    if row.text("status") == status::UNKNOWN && !tx.exists("hosts", speaks).await? {
+        return Ok(());
     }
+    settle_row(tx, row, false, true).await
 }
 
 /// `asked`: by somebody who wants to see the state as it is, over a failure of the past.
@@ -148,6 +209,9 @@ async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool, asked: bool) -
     let (word, power) = match seen.state {
         GuestState::Running => (status::RUNNING, "on"),
         GuestState::Stopped => (status::READY, "off"),
+        // Its host came back without it, and could not start it again.
+        GuestState::Failed if row.text("status") == status::UNKNOWN && row.text("power") == "on" => (status::START_FAIL, "off"),
+        GuestState::Failed if row.text("status") == status::UNKNOWN => (status::READY, "off"),
         _ => return Ok(()),
     };
     // A failed start or stop stays visible until somebody acts, unless the machine itself went on.
@@ -166,6 +230,9 @@ async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool, asked: bool) -
     let row = intent::change(tx, row, |r| {
         r.set("status", word.as_str());
         r.set("power_states", power);
+        if word == status::START_FAIL && before == status::UNKNOWN {
+            r.set("status_reason", seen.error.as_str());
+        }
         if ended {
             // The guest shut itself down: that is now what is wanted, or it would be started again behind its user's back.
             let generation = r.int("generation") + 1;

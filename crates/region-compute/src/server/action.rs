@@ -22,8 +22,13 @@ pub(super) fn add(kind: Builder<ServerHooks>) -> Builder<ServerHooks> {
         .action(
             ActionFact {
                 name: "reset",
-                doc: "Press the reset button: the guest does not shut down.",
-                inputs: &[Input { name: "is_hard", kind: Cell::Bool, required: false, doc: "Cut the power and start anew." }],
+                doc: "Press the reset button: the machine starts anew, and the guest is not asked.",
+                inputs: &[Input {
+                    name: "is_hard",
+                    kind: Cell::Bool,
+                    required: false,
+                    doc: "Cut the power and start a new process. Left out: the running machine is reset and its status stays.",
+                }],
             },
             reset,
         )
@@ -134,11 +139,15 @@ fn restart<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> B
     })
 }
 
-/// The reset button is a restart that does not ask the guest: the same intent, so that a crash in between loses nothing.
-fn reset<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'a, Result<Reply>> {
+/// The hard one is a restart that does not ask the guest; the soft one leaves process and status as they are.
+fn reset<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
     Box::pin(async move {
         in_status(&row, &[status::RUNNING, status::STOP_FAIL], "reset")?;
         host_ready(op, &row).await?;
+        if !resource::flag(&body, "is_hard")?.unwrap_or(false) {
+            let task = tasks::ServerReset { server: row.id().into() };
+            return launch(op, &row, "reset", row.text("status"), on_server(&task, &row)).await;
+        }
         let task = tasks::ServerRestart { server: row.id().into(), force: true, timeout_secs: 0, deadline_secs: hooks.deadline() };
         launch(op, &row, "reset", status::STOPPING, on_server(&task, &row)).await
     })

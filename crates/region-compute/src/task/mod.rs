@@ -9,6 +9,7 @@ mod login;
 mod parts;
 mod power;
 mod rebuild;
+mod reset;
 mod resize;
 pub(crate) mod steps;
 
@@ -25,5 +26,7 @@ pub use parts::MOST_DISKS;
 pub use parts::{ServerAttachDisk, ServerAttachNetwork, ServerCreateDisk, ServerDetachDisk, ServerDetachNetwork};
 pub use power::{ServerRestart, ServerStart, ServerStop};
 pub use rebuild::{ServerRebuildRoot, Told};
+pub(crate) use reset::Asked;
+pub use reset::ServerReset;
 pub(crate) use resize::resize;
 pub use resize::{ServerChangeConfig, Size};

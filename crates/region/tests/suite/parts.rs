@@ -12,6 +12,7 @@ crate::world::on_both!(
     addresses_set_aside_stay_so,
     disks_grow,
     interfaces_come_and_go,
+    the_reset_button_is_pressed,
     sizes_change,
     passwords_change,
     roots_are_made_anew,
@@ -268,6 +269,29 @@ async fn interfaces_come_and_go(world: World) {
     // The route of a guest goes to the next interface.
     let vm = act(&world, "vm", "detachnetwork", json!({"ip_addr": first})).await;
     assert_eq!((&vm["ips"], &vm["nics"][0]["is_default"]), (&json!("10.1.0.34"), &json!(true)), "{vm}");
+    nothing_leaks(&world).await;
+}
+
+async fn the_reset_button_is_pressed(world: World) {
+    let host = world.host("h1", How::Obedient).await;
+    let before = up(&world, "vm").await;
+    let told = async || world.get("servers/vm/desc").await.unwrap();
+    let was = told().await;
+    let vm = act(&world, "vm", "reset", json!({})).await;
+    assert_eq!((&vm["status"], &vm["power_states"], &vm["last_start_at"]), (&json!("running"), &json!("on"), &before["last_start_at"]));
+    let now = told().await;
+    assert_eq!((&now["generation"], &now["restarts"]), (&was["generation"], &was["restarts"]), "it is no restart");
+    // A host that cannot: the server is as it was, and its events say why.
+    *host.how.lock().unwrap() = How::NoResets;
+    let vm = act(&world, "vm", "reset", json!({"is_hard": false})).await;
+    assert_eq!(vm["status"], "running");
+    let events = world.get(&format!("events?obj_id={}&action=reset_fail", vm["id"].as_str().unwrap())).await.unwrap();
+    assert!(events["events"][0]["notes"].as_str().unwrap().contains("the guest is not running"), "{events}");
+    *host.how.lock().unwrap() = How::Obedient;
+    act(&world, "vm", "reset", json!({"is_hard": true})).await;
+    assert_eq!(told().await["restarts"].as_i64(), was["restarts"].as_i64().map(|n| n + 1));
+    down(&world, "vm").await;
+    refused(&world, "servers/vm/reset", json!({}), "InvalidStatusError", "start it first").await;
     nothing_leaks(&world).await;
 }
 

@@ -298,6 +298,14 @@ async fn restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reset() {
+    let reset = |found: &Found| on_server(&tasks::ServerReset { server: found.server.clone() }, found);
+    let (steps, undos) = steps(kit(Before::Running, reset)).await;
+    assert_eq!(steps, ["ask the host", "wait for host", "let go"]);
+    assert!(undos.is_empty(), "{undos:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn into_the_bin() {
     let delete = |found: &Found| {
         let task = tasks::ServerDelete { server: found.server.clone(), recycle: true, on_host: true, purge: false };

@@ -1,7 +1,7 @@
 //! A region with a zone, a network, images and any number of hosts whose machines are pretended.
 
 use api_agent::{
-    BridgeFacts, DiskObserved, DiskState, Enroll, Existence, GuestObserved, GuestState, HostFacts, Observed, Power, StorageFacts,
+    BridgeFacts, DiskObserved, DiskState, Enroll, Existence, GuestObserved, GuestState, HostFacts, JobResult, Observed, Power, StorageFacts,
 };
 use base::{Caller, Clock, Ctx, Json, Result, Role, Scope, err};
 use region::{Image, Images, Parts, Place, Region, Settings};
@@ -337,6 +337,8 @@ pub enum How {
     NoStarts,
     /// Running guests take nothing and give nothing.
     NoPlugs,
+    /// Does nothing that is to be done once.
+    NoResets,
     /// Disks do not grow beyond 8 GiB.
     NoGrowth,
     /// Takes nothing in and says nothing.
@@ -380,7 +382,18 @@ impl How {
                 ..GuestObserved::default()
             }
         });
-        Observed { version: document.version, disks: disks.collect(), guests: guests.collect(), ..Observed::default() }
+        let jobs = document.jobs.iter().map(|job| JobResult {
+            id: job.id.clone(),
+            error: if self == How::NoResets { "the guest is not running".into() } else { String::new() },
+            ..JobResult::default()
+        });
+        Observed {
+            version: document.version,
+            disks: disks.collect(),
+            guests: guests.collect(),
+            jobs: jobs.collect(),
+            ..Observed::default()
+        }
     }
 }
 
