@@ -37,7 +37,7 @@ mod upload;
 
 pub use captcha::When as Captcha;
 pub use live::feed::routes as changes;
-pub use options::Options;
+pub use options::{Bins, Options};
 
 use api_identity::IdentityClient;
 use auth::{Seal, Verifier};

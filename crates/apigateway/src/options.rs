@@ -5,6 +5,9 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// What the sections of the services say of their recycle bins, for consoles.
+    #[serde(skip)]
+    pub bins: Bins,
     /// Whether users with `enable_mfa` must set up and show a one-time password. Whoever has one set up is always asked for it.
     pub enable_totp: bool,
     /// Name of the platform in pages, in generator apps and in exported files.
@@ -62,9 +65,23 @@ pub struct Options {
     pub live_beat_seconds: u64,
 }
 
+/// Whether what is deleted lies in a recycle bin first.
+#[derive(Clone, Copy, Debug)]
+pub struct Bins {
+    pub compute: bool,
+    pub image: bool,
+}
+
+impl Default for Bins {
+    fn default() -> Bins {
+        Bins { compute: true, image: true }
+    }
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {
+            bins: Bins::default(),
             enable_totp: false,
             product_name: "Wolke".into(),
             logo: std::path::PathBuf::new(),

@@ -27,8 +27,8 @@ async fn services(gateway: &Gateway, request: Request) -> Reply {
         "common": {"api_server": gateway.url, "enable_quota_check": o.enable_quota_check, "enable_watermark": o.enable_watermark, "enable_cloud_shell": false},
         "identity": {"no_action_logout_seconds": o.no_action_logout_seconds},
         "yunionapi": {"enable_organization": o.enable_organization, "totp_issuer": o.product_name},
-        "compute_v2": {"enable_pending_delete": true},
-        "image": {"enable_pending_delete": true},
+        "compute_v2": {"enable_pending_delete": o.bins.compute},
+        "image": {"enable_pending_delete": o.bins.image},
         "meter": {"cost_conversion_available": false, "enable_prediction": false, "share_resource_type": []},
     })))
 }

@@ -27,6 +27,11 @@ pub struct Settings {
     /// A host not heard of for so long is offline.
     #[serde(deserialize_with = "config::period")]
     pub host_timeout: Duration,
+    /// Whether servers and disks that are deleted lie in the recycle bin first.
+    pub recycle: bool,
+    /// How long they lie there (spec 01 §6.2).
+    #[serde(deserialize_with = "config::period")]
+    pub keep_deleted: Duration,
 }
 
 impl Default for Settings {
@@ -40,6 +45,8 @@ impl Default for Settings {
             start_deadline: Duration::from_secs(300),
             stop_timeout: 30,
             host_timeout: Duration::from_secs(60),
+            recycle: true,
+            keep_deleted: Duration::from_secs(3 * 86_400),
         }
     }
 }

@@ -111,7 +111,7 @@ impl Hooks for HostHooks {
             place(op, page, |row| row.text("zone_id").to_string()).await?;
             guests(op, page).await?;
             storages(op, page).await?;
-            nics(op, page).await?;
+            let nics = nics(op, page).await?;
             for i in 0..page.rows.len() {
                 let host = Host::from_row(&page.rows[i]);
                 let rate = |used: i64, all: i64| if all > 0 { used as f64 / all as f64 } else { 0.0 };
@@ -121,7 +121,7 @@ impl Hooks for HostHooks {
                 page.add(i, "mem_commit_rate", rate(host.mem_commit, mem));
                 page.add(i, "cpu_commit_bound", if host.cpu_cmtbound > 0.0 { host.cpu_cmtbound } else { self.bounds.cpu });
                 page.add(i, "mem_commit_bound", if host.mem_cmtbound > 0.0 { host.mem_cmtbound } else { self.bounds.memory });
-                page.add(i, "spec", json!({"cpu": host.cpu_count, "mem": host.mem_size, "nic_count": 0}));
+                page.add(i, "spec", json!({"cpu": host.cpu_count, "mem": host.mem_size, "nic_count": nics[i]}));
                 for key in [
                     "allow_health_check",
                     "auto_migrate_on_host_down",
@@ -204,7 +204,8 @@ async fn storages(op: &Op<'_>, page: &mut Page) -> Result<()> {
     Ok(())
 }
 
-async fn nics(op: &Op<'_>, page: &mut Page) -> Result<()> {
+/// Interfaces; how many each host of the page has.
+async fn nics(op: &Op<'_>, page: &mut Page) -> Result<Vec<usize>> {
     let mut db = &op.engine.db;
     let nics: Vec<NetInterface> = db.list(Cond::is_in("host_id", page.ids("id")).and(Cond::eq("deleted", false))).await?;
     let wires: HashMap<String, String> = {
@@ -212,6 +213,7 @@ async fn nics(op: &Op<'_>, page: &mut Page) -> Result<()> {
         let select = Select::from("wires").column("id", Cell::Text).column("name", Cell::Text).filter(Cond::is_in("id", ids));
         db.rows(&select).await?.into_iter().map(|r| (r[0].as_str().to_string(), r[1].as_str().to_string())).collect()
     };
+    let mut counts = Vec::with_capacity(page.rows.len());
     for i in 0..page.rows.len() {
         let mine: Vec<Json> = nics
             .iter()
@@ -221,10 +223,11 @@ async fn nics(op: &Op<'_>, page: &mut Page) -> Result<()> {
                     "link_up": true, "rate": 0, "vlan_id": 1, "masklen": 0, "masklen6": 0, "bandwidth": 0, "wire_id": n.wire_id, "wire": wires.get(&n.wire_id)})
             })
             .collect();
+        counts.push(mine.len());
         page.add(i, "nic_count", mine.len());
         page.add(i, "nic_info", mine);
     }
-    Ok(())
+    Ok(counts)
 }
 
 const BOUND: ActionFact = ActionFact {

@@ -1,8 +1,8 @@
 //! Cloud regions, zones, VPCs, wires.
 
 use crate::{brand, place, shared};
-use api_compute::{CloudRegion, Vpc, Wire, Zone};
-use base::{Error, Result, Row, err};
+use api_compute::{CloudRegion, Host, Vpc, Wire, Zone};
+use base::{Error, Resource, Result, Row, Scope, err};
 use resource::{BoxFuture, Hooks, Kind, Map, Naming, Op, Page};
 use std::collections::HashMap;
 use store::{Cond, Pick, Read, Select};
@@ -88,16 +88,39 @@ impl Hooks for RegionHooks {
             }
             count_into(op, page, "zone_count", "zones", "cloudregion_id", Cond::True).await?;
             count_into(op, page, "vpc_count", "vpcs", "cloudregion_id", Cond::True).await?;
-            let guests = {
-                let mut db = &op.engine.db;
-                db.count("servers", Cond::eq("deleted", false).and(Cond::eq("pending_deleted", false))).await?
-            };
+            let guests = guests(op).await?;
             for i in 0..page.rows.len() {
-                page.add(i, "guest_count", if page.rows[i].id() == "default" { guests } else { 0 });
+                let n = guests.get(page.rows[i].id()).copied().unwrap_or(0);
+                page.add(i, "guest_count", n);
             }
             Ok(())
         })
     }
+}
+
+/// How many servers the caller may list lie in each region: counted by host, for a server has no place but its host's.
+async fn guests(op: &Op<'_>) -> Result<HashMap<String, i64>> {
+    let caller = &op.ctx.caller;
+    let own = match op.engine.reach_of(op.ctx, "server", "list", &[]) {
+        Scope::System => Cond::True,
+        Scope::Domain => Cond::eq("domain_id", caller.project_domain_id.as_str()),
+        Scope::None => Cond::False,
+        _ => Cond::eq("tenant_id", caller.project_id.as_str()),
+    };
+    let alive = Cond::eq("deleted", false).and(Cond::eq("pending_deleted", false));
+    let select = Select::from("servers").column("host_id", base::Kind::Text).pick(Pick::Count).filter(alive.and(own)).group_by("host_id");
+    let db = &op.engine.db;
+    let mut read = db;
+    let found = read.rows(&select).await?;
+    let hosts = db.known(Host::facts(), &["zone_id"], found.iter().map(|row| row[0].as_str())).await?;
+    let zones = db.known(Zone::facts(), &["cloudregion_id"], hosts.values().map(|host| host[0].as_str())).await?;
+    let mut out = HashMap::new();
+    for row in &found {
+        if let Some(zone) = hosts.get(row[0].as_str()).and_then(|host| zones.get(host[0].as_str())) {
+            *out.entry(zone[0].as_str().to_string()).or_default() += row[1].as_int().unwrap_or(0);
+        }
+    }
+    Ok(out)
 }
 
 pub(crate) fn cloudregion() -> Kind {
@@ -180,7 +203,8 @@ impl Hooks for VpcHooks {
             if !["none", "eip", "eip-distgw"].contains(&mode) {
                 return Err(err!(InputParameter, "external_access_mode: {} is not one of {}", mode, "none, eip, eip-distgw"));
             }
-            row.set("status", "available");
+            // Only the classic network, which is built in, has anybody who makes it work.
+            row.set("status", "unavailable");
             row.set("enabled", true);
             Ok(())
         })

@@ -39,7 +39,8 @@ impl Hooks for StorageHooks {
             if !["rotate", "ssd", "hybrid"].contains(&medium) {
                 return Err(err!(InputParameter, "medium_type: {} is not one of {}", medium, "rotate, ssd, hybrid"));
             }
-            row.set("status", if SHARED.contains(&kind.as_str()) { "online" } else { "offline" });
+            // Until a host says that it has it. Agents have directories of their own disks only, so the other types stay offline: a record of what is there.
+            row.set("status", "offline");
             row.set("enabled", true);
             row.set("is_public", true);
             row.set("public_scope", "system");

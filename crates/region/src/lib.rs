@@ -58,6 +58,8 @@ pub struct Parts {
 pub struct Region {
     /// MiB of the smallest root disk; smaller ones are made so large.
     pub root_minimum: i64,
+    /// How long what is deleted lies in the recycle bin.
+    pub(crate) keep_deleted: Duration,
     pub engine: Arc<Engine>,
     pub agents: Arc<Agents>,
     pub scheduler: Arc<Scheduler>,
@@ -110,6 +112,8 @@ impl Region {
         seed::builtins(&db).await?;
         let scheduler = Arc::new(Scheduler::start(db.clone()).await?);
         let (bounds, dns, root_minimum) = (settings.bounds.clone(), settings.dns.clone(), settings.root_minimum);
+        let keep_deleted = settings.keep_deleted;
+        let options = resource::Options { recycle: options.recycle && settings.recycle, ..options };
         let env = Arc::new(Compute { images: images.clone(), scheduler: scheduler.clone(), settings, seal: seal.clone() });
         let mut kinds = region_infra::kinds(&bounds, &seal);
         kinds.extend(region_network::kinds(&dns));
@@ -121,6 +125,7 @@ impl Region {
         let tasks = Arc::new(region_compute::tasks().options(task::Options { node, ..task::Options::default() }).build(&db, env));
         Ok(Arc::new(Region {
             root_minimum,
+            keep_deleted,
             engine,
             agents,
             scheduler,

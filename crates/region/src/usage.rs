@@ -5,8 +5,6 @@ use base::{Ctx, Json, Kind, Result, Scope, err};
 use resource::Ask;
 use store::{Cond, Pick, Read, Select};
 
-/// How long a row lies in the recycle bin (spec 11 §6.2).
-const BIN_SECS: i64 = 259_200;
 const PER_ROUND: usize = 50;
 
 impl Region {
@@ -98,9 +96,9 @@ impl Region {
     }
 
     /// Deletes for good what lay in the recycle bin long enough.
-    pub(crate) async fn empty_bin(&self) -> Result<()> {
+    pub async fn empty_bin(&self) -> Result<()> {
         let ctx = Ctx::platform("recycle-bin");
-        let before = base::Timestamp(self.engine.clock.now().micros() - BIN_SECS * 1_000_000);
+        let before = self.engine.clock.now().plus_secs(-i64::try_from(self.keep_deleted.as_secs()).unwrap_or(i64::MAX));
         for plural in ["servers", "disks"] {
             let Some(kind) = self.engine.kind(plural) else { continue };
             let old = Cond::eq("deleted", false).and(Cond::eq("pending_deleted", true)).and(Cond::cmp(

@@ -99,7 +99,10 @@ pub async fn build(
         client: Client::new(usual)?,
         streaming: Client::new(patient)?,
         seal: Seal::new(frame.secret_key()?.expose(), "gateway")?,
-        options: frame.settings.apigateway.clone(),
+        options: apigateway::Options {
+            bins: apigateway::Bins { compute: frame.settings.region.recycle, image: frame.settings.glance.recycle },
+            ..frame.settings.apigateway.clone()
+        },
         url: frame.front.url.clone(),
         near: frame.front.local.clone(),
         draining: frame.process.draining().clone(),

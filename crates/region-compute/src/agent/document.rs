@@ -17,8 +17,7 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
         Select::of(HostStorage::facts(), &["storage_id", "mount_point"]).filter(here()),
         Select::of(NetInterface::facts(), &["wire_id", "bridge"]).filter(here()),
     ];
-    let mut answers = db.together(&[asks.as_slice(), &work::asks(host_id)].concat()).await?;
-    let at_work = work::Work::of(answers.split_off(asks.len()));
+    let answers = db.together(&asks).await?;
     let pairs = |n: usize| answers[n].iter().map(|row| (row[0].as_str(), row[1].as_str())).collect::<HashMap<_, _>>();
     let version = answers[0].first().and_then(|row| row[0].as_int());
     let version = version.ok_or_else(|| err!(ResourceNotFound, "{} {} not found", "host", host_id))?;
@@ -40,6 +39,9 @@ pub(super) async fn build(mut db: &Db, env: &Compute, host_id: &str) -> Result<D
         let ids: Vec<&str> = servers.iter().map(|s| s.text("keypair_id")).filter(|k| !k.is_empty()).collect();
         db.list::<Keypair>(Cond::is_in("id", ids)).await?.into_iter().map(|k| (k.meta.id, k.public_key)).collect()
     };
+
+    // Last: what a task has made, it made while it held it.
+    let at_work = work::Work::of(db.together(&work::asks(host_id)).await?);
 
     let mut images: BTreeMap<String, ImageSpec> = BTreeMap::new();
     let mut specs = Vec::new();

@@ -104,7 +104,7 @@ impl Agents {
 
     /// Takes the states in. Rows that lie elsewhere are none of this host's business, whatever it says.
     pub(super) async fn take(&self, host: &HostId, report: &Observed) -> Result<()> {
-        self.db.tx(|tx| work(take(tx, host, report))).await
+        self.db.tx(|tx| work(take(tx, host, report, self.env.settings.recycle))).await
     }
 }
 
@@ -125,7 +125,7 @@ async fn forget_state(tx: &mut Tx, lost: &Cond) -> Result<()> {
     Ok(())
 }
 
-async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
+async fn take(tx: &mut Tx, host: &HostId, report: &Observed, recycle: bool) -> Result<()> {
     let mine = |ids: Vec<&str>| Cond::is_in("id", ids).and(Cond::eq("host_id", host.as_str())).and(Cond::eq("deleted", false));
     let disks = tx.find(Disk::facts(), mine(report.disks.iter().map(|d| d.id.as_str()).collect())).await?;
     let mut by_id: HashMap<String, Row> = disks.into_iter().map(|r| (r.id().to_string(), r)).collect();
@@ -179,7 +179,8 @@ async fn take(tx: &mut Tx, host: &HostId, report: &Observed) -> Result<()> {
             }
         }
         let row = intent::change(tx, row, |r| r.set("observed", json)).await?;
-        settle_row(tx, row, guest.ended_by_itself, false).await?;
+        let ended = if guest.ended_by_itself { Some(recycle) } else { None };
+        settle_row(tx, row, ended, false).await?;
     }
     if gone {
         // What is gone need not be in the document any longer.
@@ -196,11 +197,11 @@ pub async fn settle(tx: &mut Tx, server_id: &str) -> Result<()> {
     if row.text("status") == status::UNKNOWN && !tx.exists("hosts", speaks).await? {
         return Ok(());
     }
-    settle_row(tx, row, false, true).await
+    settle_row(tx, row, None, true).await
 }
 
-/// `asked`: by somebody who wants to see the state as it is, over a failure of the past.
-async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool, asked: bool) -> Result<()> {
+/// `ended`: it ended by itself, and whether a server that goes with its end goes into the recycle bin. `asked`: by somebody who wants to see the state as it is, over a failure of the past.
+async fn settle_row(tx: &mut Tx, row: Row, ended: Option<bool>, asked: bool) -> Result<()> {
     let seen = Seen::of(&row);
     // What is to go is settled by whoever removes it.
     if seen.generation < row.int("generation") || row.text("existence") != "present" {
@@ -224,7 +225,8 @@ async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool, asked: bool) -
     if tx.exists("task_holds", Cond::eq("kind", "server").and(Cond::eq("id", row.id()))).await? {
         return Ok(());
     }
-    let ended = ended_by_itself && seen.state == GuestState::Stopped && row.text("power") == "on";
+    let recycle = ended.unwrap_or(true);
+    let ended = ended.is_some() && seen.state == GuestState::Stopped && row.text("power") == "on";
     let host = row.text("host_id").to_string();
     let before = row.text("status").to_string();
     let row = intent::change(tx, row, |r| {
@@ -248,7 +250,7 @@ async fn settle_row(tx: &mut Tx, row: Row, ended_by_itself: bool, asked: bool) -
     }
     intent::touch_host(tx, &host).await?;
     if row.text("shutdown_behavior") == "terminate" && !row.flag("disable_delete") {
-        let delete = tasks::ServerDelete { server: row.id().into(), recycle: true, on_host: true, purge: false };
+        let delete = tasks::ServerDelete { server: row.id().into(), recycle, on_host: true, purge: false };
         task::start(tx, &ctx, crate::server::on_server(&delete, &row)).await?;
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! What a server's row shows beyond its columns: disks, interfaces, host, place. A constant number of queries for a page.
 
-use api_compute::{Disk, GuestDisk, GuestNetwork, Host, Network, Storage};
+use api_compute::{Disk, GuestDisk, GuestNetwork, Host, Network, Storage, Vpc, Wire};
 use base::{Resource, Result, Row, Scope, Value};
 use region_infra::{brand, place};
 use resource::{Objects, Op, Page};
 use std::{
     collections::HashMap,
     fmt::{Display, Write},
+    net::Ipv4Addr,
 };
 use store::{Cells, Cond, Select};
 
@@ -17,7 +18,9 @@ const DISK: &[&str] =
     &["id", "name", "disk_size", "disk_format", "disk_type", "storage_id", "auto_reset", "status", "template_id", "template_name"];
 const NIC: &[&str] = &["guest_id", "index", "ip_addr", "mac_addr", "network_id", "driver", "bw_limit", "ifname", "is_default"];
 const STORAGE: &[&str] = &["storage_type", "medium_type"];
-const NETWORK: &[&str] = &["name", "guest_ip_mask", "vlan_id"];
+const NETWORK: &[&str] = &["name", "guest_ip_mask", "vlan_id", "wire_id"];
+const WIRE: &[&str] = &["vpc_id"];
+const VPC: &[&str] = &["name", "external_access_mode"];
 const HOST: &[&str] =
     &["zone_id", "enabled", "name", "access_ip", "access_mac", "billing_type", "resource_type", "host_status", "sn", "status", "host_type"];
 /// What a page calls the columns of a host, from the third on.
@@ -45,14 +48,14 @@ pub(super) fn asks(ids: &[&str]) -> Vec<Select> {
 }
 
 pub(super) async fn view(op: &Op<'_>, page: &mut Page) -> Result<()> {
-    for i in 0..page.rows.len() {
-        page.add(i, "secgroup", "Default");
-    }
     let Ok([ties, disks, nics]) = <[_; 3]>::try_from(std::mem::take(&mut page.answers)) else { return Ok(()) };
     let db = &op.engine.db;
     let (ties, nics) = (by_server(&ties, 2), by_server(&nics, 1));
     let storages = db.known(Storage::facts(), STORAGE, disks.iter().map(|d| d[5].as_str())).await?;
     let networks = db.known(Network::facts(), NETWORK, nics.values().flatten().map(|n| n[4].as_str())).await?;
+    let wires = db.known(Wire::facts(), WIRE, networks.values().map(|n| n[3].as_str())).await?;
+    let vpcs = db.known(Vpc::facts(), VPC, wires.values().map(|w| w[0].as_str())).await?;
+    let nets = Nets { networks, wires, vpcs };
     let hosts = db.known(Host::facts(), HOST, page.rows.iter().map(|row| row.text("host_id"))).await?;
     let disks: HashMap<&str, &Cell> = disks.iter().map(|d| (d[0].as_str(), d)).collect();
 
@@ -62,21 +65,14 @@ pub(super) async fn view(op: &Op<'_>, page: &mut Page) -> Result<()> {
     for i in 0..page.rows.len() {
         let id = page.rows[i].id().to_string();
         show_disks(page, i, ties.get(id.as_str()).map_or(&[], Vec::as_slice), &disks, &storages);
-        show_nics(page, i, nics.get(id.as_str()).map_or(&[], Vec::as_slice), &networks);
+        show_nics(page, i, nics.get(id.as_str()).map_or(&[], Vec::as_slice), &nets);
         show_host(page, i, &hosts);
-        let mut groups = Objects::default();
-        groups.begin();
-        groups.text("id", "default");
-        groups.text("name", "Default");
-        page.add_list(i, "secgroups", groups);
-        page.add(i, "security_rules", "in:allow any");
         for key in ["can_recycle", "is_gpu", "is_prepaid_recycle", "cdrom_support", "floppy_support"] {
             page.add(i, key, false);
         }
         for key in ["snapshotpolicy_count", "disks_snapshotpolicy_count"] {
             page.add(i, key, 0);
         }
-        page.add(i, "monitor_url", "http://169.254.169.254/monitor");
     }
     Ok(())
 }
@@ -140,7 +136,9 @@ fn show_disks(page: &mut Page, i: usize, ties: &[&Cell], disks: &HashMap<&str, &
         ] {
             info.cell(key, value);
         }
-        info.json("throughput", 0);
+        // The same limit in MiB.
+        info.json("throughput", bps.as_int().unwrap_or(0) >> 20);
+        // No host takes a disk's room before the guest does.
         info.text("preallocation", "off");
         if let Some(cells) = storages.get(storage.as_str()) {
             info.cell("storage_id", storage);
@@ -159,12 +157,27 @@ fn show_disks(page: &mut Page, i: usize, ties: &[&Cell], disks: &HashMap<&str, &
     page.add_list(i, "disks_info", info);
 }
 
-fn show_nics(page: &mut Page, i: usize, nics: &[&Cell], networks: &HashMap<String, Cells>) {
+/// What interfaces are plugged into.
+struct Nets {
+    networks: HashMap<String, Cells>,
+    wires: HashMap<String, Cells>,
+    vpcs: HashMap<String, Cells>,
+}
+
+impl Nets {
+    /// The VPC of a network: identifier, name, how it reaches the outside.
+    fn vpc(&self, network: &str) -> Option<[&str; 3]> {
+        let (id, cells) = self.vpcs.get_key_value(self.wires.get(self.networks.get(network)?[3].as_str())?[0].as_str())?;
+        Some([id, cells[0].as_str(), cells[1].as_str()])
+    }
+}
+
+fn show_nics(page: &mut Page, i: usize, nics: &[&Cell], nets: &Nets) {
     let (mut text, mut list) = (String::new(), Objects::default());
     let (mut ips, mut macs) = (Vec::with_capacity(nics.len()), Vec::with_capacity(nics.len()));
     for nic in nics {
         let [_, index, ip, mac, network, driver, limit, ifname, default] = &nic[..] else { continue };
-        let net = networks.get(network.as_str());
+        let net = nets.networks.get(network.as_str());
         let (name, mask, vlan) = net.map_or(("", 0, 1), |n| (n[0].as_str(), n[1].as_int().unwrap_or(0), n[2].as_int().unwrap_or(0)));
         let [index_text, limit_text] = [index, limit].map(plain);
         let (ip_text, mac_text, driver) = (ip.as_str(), mac.as_str(), driver.as_str());
@@ -179,19 +192,19 @@ fn show_nics(page: &mut Page, i: usize, nics: &[&Cell], networks: &HashMap<Strin
             list.cell(key, value);
         }
         list.text("network", name);
-        list.json("is_exit", false);
+        list.json("is_exit", ip_text.parse().is_ok_and(|ip: Ipv4Addr| !ip.is_private()));
         list.cell("bw_limit_mbps", limit);
-        list.text("vpc_id", "default");
+        list.text("vpc_id", nets.vpc(network.as_str()).map_or("", |[id, ..]| id));
         ips.push(ip_text);
         macs.push(mac_text);
     }
     page.add(i, "ips", ips.join(","));
     page.add(i, "macs", macs.join(","));
     page.add(i, "networks", text);
-    if !nics.is_empty() {
-        page.add(i, "vpc", "Default");
-        page.add(i, "vpc_id", "default");
-        page.add(i, "vpc_external_access_mode", "eip-distgw");
+    if let Some([id, name, mode]) = nics.first().and_then(|nic| nets.vpc(nic[4].as_str())) {
+        page.add(i, "vpc", name);
+        page.add(i, "vpc_id", id);
+        page.add(i, "vpc_external_access_mode", mode);
     }
     page.add_list(i, "nics", list);
 }

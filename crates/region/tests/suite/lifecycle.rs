@@ -1,11 +1,14 @@
 //! A server's life, and the ways it can fail.
 
-use crate::world::{How, LONG, World, document_of, nothing_leaks, obey, quiet};
+use crate::world::{How, LONG, World, document_of, nothing_leaks, obey, quiet, settings};
+use base::Clock;
+use region::Settings;
 use serde_json::{Value as Json, json};
 use std::{sync::Mutex, time::Duration};
 
 crate::world::on_both!(
     from_create_to_purge,
+    the_bin_is_as_the_operator_wants_it,
     no_room_is_explained_and_nothing_is_held,
     who_takes_no_servers_any_more_gets_none,
     a_disk_that_fails_takes_everything_back,
@@ -46,6 +49,35 @@ async fn from_create_to_purge(world: World) {
     world.gone("servers/vm").await;
     quiet(&world).await;
     assert_eq!(world.get("disks").await.unwrap(), json!({"disks": []}));
+    nothing_leaks(&world).await;
+}
+
+async fn the_bin_is_as_the_operator_wants_it(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    for name in ["kept", "gone"] {
+        world.post("servers", server(name)).await.unwrap();
+        world.reach(name, &["running"]).await;
+    }
+    world.post("disks", json!({"disk": {"name": "d", "size": "1g"}})).await.unwrap();
+    quiet(&world).await;
+    let clock = Clock::manual(Clock::real().now());
+    // Where there is no bin, what is deleted is gone.
+    let without = World::set(world.db.clone(), clock.clone(), Settings { recycle: false, ..settings() }).await;
+    for path in ["servers/gone", "disks/d"] {
+        without.delete(path).await.unwrap();
+        world.gone(path).await;
+    }
+    world.delete("servers/kept").await.unwrap();
+    quiet(&world).await;
+    let hour = Duration::from_secs(3600);
+    let short = World::set(world.db.clone(), clock.clone(), Settings { keep_deleted: hour, ..settings() }).await;
+    short.region.empty_bin().await.unwrap();
+    quiet(&world).await;
+    assert_eq!(world.get("servers/kept").await.unwrap()["server"]["pending_deleted"], true);
+    clock.advance(2 * hour);
+    short.region.empty_bin().await.unwrap();
+    world.gone("servers/kept").await;
+    quiet(&world).await;
     nothing_leaks(&world).await;
 }
 

@@ -10,6 +10,7 @@ use serde_json::json;
 crate::world::on_both!(
     a_page_costs_the_same_whatever_its_length,
     shows_that_come_together,
+    nothing_is_said_that_is_not_so,
     paging_filters_and_projection,
     rows_with_a_matching_row_elsewhere,
     tags,
@@ -18,6 +19,52 @@ crate::world::on_both!(
     counts_of_the_bin,
     what_clients_may_assume
 );
+
+async fn nothing_is_said_that_is_not_so(world: World) {
+    let _host = world.host("h1", How::Obedient).await;
+    let red = person("rita", "red", "member");
+    world.post("servers", server("mine")).await.unwrap();
+    world.ask(&red, Method::Post, "servers", server("hers")).await.unwrap();
+    for name in ["mine", "hers"] {
+        world.reach(name, &["running"]).await;
+    }
+    quiet(&world).await;
+    // Servers are counted where their hosts are, and only those that one may see.
+    world.post("cloudregions", json!({"cloudregion": {"name": "elsewhere"}})).await.unwrap();
+    let counts = async |who: &base::Ctx| {
+        let page = world.ask(who, Method::Get, "cloudregions?details=true", json!(null)).await.unwrap();
+        let mut n: Vec<i64> = page["cloudregions"].as_array().unwrap().iter().map(|r| r["guest_count"].as_i64().unwrap()).collect();
+        n.sort_unstable();
+        n
+    };
+    assert_eq!((counts(&admin()).await, counts(&red).await), (vec![0, 2], vec![0, 1]));
+
+    let host = world.get("hosts/h1").await.unwrap()["host"].clone();
+    assert_eq!((&host["nic_count"], &host["spec"]["nic_count"]), (&json!(1), &json!(1)));
+    // The network's own VPC, by the name it has.
+    world.ask(&admin(), Method::Put, "vpcs/default", json!({"vpc": {"name": "Old"}})).await.unwrap();
+    let vm = world.get("servers/mine").await.unwrap()["server"].clone();
+    assert_eq!((&vm["vpc"], &vm["vpc_id"], &vm["nics"][0]["vpc_id"]), (&json!("Old"), &json!("default"), &json!("default")), "{vm}");
+    assert_eq!(vm["nics"][0]["is_exit"], false, "{vm}");
+    for key in ["monitor_url", "security_rules", "secgroup", "secgroups"] {
+        assert!(vm.get(key).is_none(), "{key} of {vm}");
+    }
+
+    // What nobody can make work is there as a record, and says so.
+    let kinds = ["nfs", "rbd", "gpfs", "lvm"];
+    for kind in kinds {
+        let storage = json!({"storage": {"name": kind, "zone": "z", "storage_type": kind, "medium_type": "ssd", "capacity": 1000}});
+        let made = world.post("storages", storage).await.unwrap();
+        assert_eq!(made["storage"]["status"], "offline", "{made}");
+    }
+    let usable = world.get("storages?usable=true").await.unwrap();
+    assert!(usable["storages"].as_array().unwrap().iter().all(|s| !kinds.contains(&s["name"].as_str().unwrap())), "{usable}");
+    let vpc = world.post("vpcs", json!({"vpc": {"name": "v", "cidr_block": "10.0.0.0/8"}})).await.unwrap();
+    assert_eq!(vpc["vpc"]["status"], "unavailable", "{vpc}");
+    let e =
+        world.post("vpcs", json!({"vpc": {"name": "w", "cidr_block": "10.0.0.0/8", "external_access_mode": "bridge"}})).await.unwrap_err();
+    assert!(e.to_string().contains("none, eip, eip-distgw"), "{e}");
+}
 
 async fn a_page_costs_the_same_whatever_its_length(world: World) {
     let _host = world.host("h1", How::Obedient).await;

@@ -33,6 +33,10 @@ const GAPS: &[(&str, &str, &str)] = &[
     ("host", "nic_info.gateway", "as nic_info.dns"),
     ("host", "nic_info.net", "as nic_info.dns"),
     ("host", "nic_info.net_id", "as nic_info.dns"),
+    ("server", "monitor_url", "metrics are not collected, so there is no address for them"),
+    ("server", "secgroup", "security groups are not a feature: nobody is in one"),
+    ("server", "secgroups", "as secgroup"),
+    ("server", "security_rules", "as secgroup"),
     ("server", "metadata.app_tags", "application tags are not a feature"),
 ];
 

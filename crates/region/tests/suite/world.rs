@@ -151,17 +151,22 @@ impl World {
 
     /// [`World::still`] by another clock.
     pub async fn at(db: Db, clock: Clock) -> World {
-        World::with(db, clock, resource::Options::default()).await
+        World::with(db, clock, resource::Options::default(), settings()).await
     }
 
     /// [`World::on`] under a licence.
     pub async fn licensed(db: Db, allowance: Option<Arc<dyn resource::Allowance>>) -> World {
-        let world = World::with(db, Clock::real(), resource::Options { allowance, ..resource::Options::default() }).await;
+        let world = World::with(db, Clock::real(), resource::Options { allowance, ..resource::Options::default() }, settings()).await;
         world.region.start(&world.process);
         world
     }
 
-    async fn with(db: Db, clock: Clock, options: resource::Options) -> World {
+    /// [`World::at`] as an operator set it.
+    pub async fn set(db: Db, clock: Clock, settings: Settings) -> World {
+        World::with(db, clock, resource::Options::default(), settings).await
+    }
+
+    async fn with(db: Db, clock: Clock, options: resource::Options, settings: Settings) -> World {
         let owner = |id: &str| Owner { project_id: id.into(), project: id.into(), domain_id: "default".into(), domain: "Default".into() };
         let parts = Parts {
             db: db.clone(),
@@ -169,7 +174,7 @@ impl World {
             gate: Arc::new(Roles),
             owners: Arc::new(FixedOwners(["system", "red", "blue"].map(owner).to_vec())),
             images: images(),
-            settings: settings(),
+            settings,
             seal: seal(),
             options,
             node: "test".into(),
