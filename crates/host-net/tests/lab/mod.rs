@@ -142,13 +142,23 @@ impl Namespace {
 
     /// A server that says which address a caller has.
     pub fn says_who_calls(&self, port: u16) -> Process {
-        let serve = self.spawn(&["socat".into(), format!("TCP-LISTEN:{port},reuseaddr,fork"), "SYSTEM:echo $SOCAT_PEERADDR".into()]);
+        // A caller that says nothing ends its half at once: the answer has time all the same.
+        let words = ["socat", "-t20", &format!("TCP-LISTEN:{port},reuseaddr,fork"), "SYSTEM:echo $SOCAT_PEERADDR"].map(str::to_string);
+        let serve = self.spawn(&words);
         wait("a server outside", || self.try_sh(&format!("ss -ltn | grep -q :{port}")).status.success().then_some(()));
         serve
     }
 }
 
 impl Namespace {
+    /// Writes down what passes `eth0` from now on.
+    pub fn capture(&self, file: PathBuf) -> Capture {
+        let words = format!("tcpdump -n -i eth0 -w {} --immediate-mode -U", file.display());
+        let _dump = self.spawn(&words.split(' ').map(str::to_string).collect::<Vec<_>>());
+        wait("tcpdump", || std::fs::metadata(&file).is_ok_and(|m| m.len() >= 24).then_some(()));
+        Capture { file, _dump }
+    }
+
     /// A web server over a directory.
     pub fn serves_files(&self, port: u16, dir: &Path) -> Process {
         let words = ["busybox", "httpd", "-f", "-p", &port.to_string(), "-h", &dir.to_string_lossy()].map(str::to_string);
@@ -216,6 +226,30 @@ impl Guest {
         let text = String::from_utf8_lossy(&fetched.stdout).into_owned();
         let (body, status) = text.rsplit_once('\n').unwrap_or(("", "000"));
         format!("{status} {body}")
+    }
+}
+
+/// Frames written down by `tcpdump`, in the order they passed: each a moment after it did.
+pub struct Capture {
+    file: PathBuf,
+    _dump: Process,
+}
+
+impl Capture {
+    fn read(&self, filter: &str) -> Output {
+        try_sh(&format!("tcpdump -n -r {} '{filter}'", self.file.display()))
+    }
+
+    /// Waits until such a frame is written down. What passed before it is, too.
+    pub fn holds(&self, filter: &str) {
+        // The last frame may be there by half.
+        wait(&format!("frames: {filter}"), || Some(self.read(filter)).filter(|o| o.status.success() && !o.stdout.is_empty()));
+    }
+
+    /// Such frames among those written down.
+    pub fn seen(&self, filter: &str) -> String {
+        let read = wait(&format!("frames: {filter}"), || Some(self.read(filter)).filter(|o| o.status.success()));
+        String::from_utf8(read.stdout).unwrap()
     }
 }
 
