@@ -141,7 +141,14 @@ export async function habits({ browser, context, page, url, run, go, step, say, 
     const own = (await api('GET', 'roles?search=admin&scope=system')).data.data.find((r) => r.name === 'admin').id
     await go('/roles')
     for (const [id, name] of [[made[0], `bulk-${run}-1`], [made[1], `bulk-${run}-2`], [own, 'admin']]) {
-      await page.locator('.search input').fill(name)
+      const asked = (r) => new URL(r.url()).pathname.endsWith('/v1/roles') && new URL(r.url()).searchParams.get('search') === name
+      const [answer] = await Promise.all([page.waitForResponse(asked), page.locator('.search input').fill(name)])
+      // Rows of the list before may be there still, and go while one of them is chosen.
+      const { data } = await answer.json()
+      await page.waitForFunction((ids) => {
+        const shown = [...document.querySelectorAll('.row[data-id]')].map((row) => row.dataset.id)
+        return shown.length > 0 && shown.every((id) => ids.includes(id))
+      }, data.map((r) => r.id))
       await page.locator(`[data-id="${id}"] input[type=checkbox]`).check()
     }
     // Somebody else was quicker with the second.

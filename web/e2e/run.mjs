@@ -72,6 +72,8 @@ const enter = async (p, user, secret) => {
 }
 const confirm = (p = page) => p.locator('[role=dialog] [data-confirm]').click()
 const pickAction = async (key, p = page) => {
+  // The page is there before its row is.
+  await p.locator('.head [data-action], .head button[aria-haspopup=menu]').first().waitFor()
   const direct = p.locator(`.head [data-action="${key}"]`)
   if (await direct.count()) return direct.click()
   await p.locator('.head button[aria-haspopup=menu]').click()
@@ -110,13 +112,13 @@ function totp(secret, now = Date.now()) {
 
 /** Pixels that a few letters change; a blinking cursor is a fifth of that. */
 const PICTURE = 120
-/** Keeps the picture of the guest's screen, once there is one. */
+/** Keeps the picture of the guest's screen, once there is something on it. */
 const remember = () =>
   page.waitForFunction(() => {
     const c = document.querySelector('.screen canvas')
     if (!c?.width) return false
     window.seen = c.getContext('2d').getImageData(0, 0, c.width, c.height)
-    return true
+    return new Uint32Array(window.seen.data.buffer).some((p, _, all) => p !== all[0])
   })
 /** Waits until so many pixels are not what they were, or the guest has chosen another resolution. */
 const changed = (pixels) =>
@@ -193,6 +195,8 @@ async function all() {
     await page.locator('.search input').fill(`p-${run}`)
     await page.locator(`[data-id="${made.data.id}"]`).waitFor()
     await go(`/projects/${made.data.id}`)
+    await page.locator('.main .tabs').waitFor()
+    await page.locator('.head .about', { hasText: text }).waitFor()
     say(!(await page.evaluate(() => window.hit)), 'a description was run')
   })
   await step('somebody else changes a row and the page shows it', async () => {
@@ -496,18 +500,15 @@ async function all() {
     say((await page.locator('[role=menuitem][data-action="delete"] .why').innerText()).length > 5, 'no reason is given')
     await page.keyboard.press('Escape')
   })
-  await step('the screen of the server', async () => {
-    await go(`/servers/${server}/console`)
+  const show = async (kind) => {
+    await page.locator(`[data-console=${kind}]`).click()
+    await page.locator(`[data-console=${kind}][aria-checked=true]`).waitFor()
     await page.locator('[data-console-state=open], [data-console-state=closed], .note.bad[role=alert]').first().waitFor()
-    say(await page.locator('[data-console-state=open]').count(), 'the console did not open')
-    await page.locator('.screen canvas').waitFor()
-    await remember()
-    // It boots meanwhile.
-    await changed(PICTURE)
-  })
+    say(await page.locator('[data-console-state=open]').count(), `the ${kind} console did not open`)
+  }
   await step('the serial line of the server', async () => {
-    await page.locator('[data-console=serial]').click()
-    await page.locator('[data-console-state=open]').waitFor()
+    await go(`/servers/${server}/console`)
+    await show('serial')
     await hear('login:')
     await page.locator('.xterm-helper-textarea').focus()
     await page.keyboard.type('root\n')
@@ -516,11 +517,21 @@ async function all() {
     await hear('#')
     await page.keyboard.type('clear; echo "the answer is $((6 * 7))"\n')
     await hear('the answer is 42')
+    // From now on there is something to see on the screen.
+    await page.keyboard.type('while sleep 1; do echo "another line: $((n += 1))"; done > /dev/tty1 & echo "there are $((5 + 6))"\n')
+    await hear('there are 11')
+  })
+  await step('the screen of the server', async () => {
+    await show('vnc')
+    await page.locator('.screen canvas').waitFor()
+    await remember()
+    await changed(PICTURE)
   })
   await step('the console is left and taken up again, filled from the clipboard, and fills the screen', async () => {
+    await show('serial')
     await page.locator('[data-tool=again]').click()
     await page.locator('[data-console-state=open]').waitFor()
-    await page.evaluate(() => navigator.clipboard.writeText('echo "pasted $((40 + 3))"\n'))
+    await page.evaluate(() => navigator.clipboard.writeText('kill $!; wait; echo "pasted $((40 + 3))"\n'))
     await page.locator('[data-tool=paste]').click()
     await hear('pasted 43')
     await page.locator('[data-tool=full]').click()
@@ -528,8 +539,7 @@ async function all() {
     await page.evaluate(() => document.exitFullscreen())
   })
   await step('typed on the screen', async () => {
-    await page.locator('[data-console=vnc]').click()
-    await page.locator('[data-console-state=open]').waitFor()
+    await show('vnc')
     await page.locator('.screen canvas').click()
     await remember()
     await page.keyboard.type('root\n')
@@ -559,15 +569,18 @@ async function all() {
   await step('delete it, after reading what goes with it', async () => {
     await pickAction('delete')
     await page.locator('[role=dialog] .note.warn').waitFor()
-    await page.evaluate(() => Promise.all(document.getAnimations().map((a) => a.finished)))
+    // Those that end: a sign of something busy turns for ever.
+    await page.evaluate(async () => void (await Promise.allSettled(document.getAnimations().filter((a) => a.effect?.getComputedTiming().endTime !== Infinity).map((a) => a.finished))))
     await page.screenshot({ path: join(out, 'blast-radius.png') })
-    await confirm()
-    await page.locator('.toast button.btn.small', { hasText: 'Undo' }).waitFor()
   })
   await step('take the deletion back while it is offered', async () => {
+    await confirm()
     // At once: it is taken back when it has come to the bin.
     await page.locator('.toast button.btn.small', { hasText: 'Undo' }).click()
     await page.locator('.toast', { hasText: 'back' }).waitFor()
+    // The row on the page may be one from before the bin.
+    await go(`/servers/${server}`)
+    await status('ready')
     await page.locator('.head [data-action="start"]').waitFor()
     await pickAction('delete')
     await confirm()

@@ -60,13 +60,17 @@ fn bootable(lab: &Lab, d: &mut Desired, guest: GuestSpec) {
 
 async fn agent_of(lab: &Lab, id: &str) -> GuestAgent {
     let until = Instant::now() + PATIENCE;
+    let connected = async |answer: Duration| {
+        let limits = Limits { answer, ..Limits::default() };
+        GuestAgent::connect(&lab.guest_file(id, "qga.sock"), limits).await.unwrap()
+    };
     loop {
-        let limits = Limits { answer: Duration::from_secs(20), ..Limits::default() };
-        let mut agent = GuestAgent::connect(&lab.guest_file(id, "qga.sock"), limits).await.unwrap();
-        match agent.ping().await {
-            Ok(()) => return agent,
-            Err(e) => assert!(Instant::now() < until, "{e}"),
+        // One that is not there yet loses what it is asked: it is asked again.
+        if let Err(e) = connected(Duration::from_secs(20)).await.ping().await {
+            assert!(Instant::now() < until, "{e}");
+            continue;
         }
+        return connected(PATIENCE).await;
     }
 }
 

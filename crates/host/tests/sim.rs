@@ -137,9 +137,10 @@ async fn a_guest_that_ignores_the_button_is_cut_off_in_time() {
     bench.world.hypervisor.script("g", Script { power_button: PowerButton::Ignores, ..Default::default() });
     bench.region.edit(one_guest);
     bench.guest(GuestState::Running).await;
-    // Deadlines of guests outlive agents and are of the wall clock, so here time is not paused.
-    bench.change(|g| (g.power, g.stop_timeout_secs) = (Power::Off, 1));
+    // Deadlines of guests outlive agents and are of the wall clock, so here time is not paused. It has a minute, until it was seen waiting.
+    bench.change(|g| g.power = Power::Off);
     bench.guest(GuestState::Stopping).await;
+    bench.change(|g| g.stop_timeout_secs = 1);
     bench.guest(GuestState::Stopped).await;
 }
 

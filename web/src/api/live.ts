@@ -105,6 +105,20 @@ export function silence() {
   poll(false)
 }
 
+/**
+ * Asks as often as one likes and hands on what is newest: an answer that a later one has overtaken is dropped, whenever it comes.
+ * `forget` drops all that is under way.
+ */
+export function latest<T>(ask: () => Promise<T>, take: (answer: T) => void, fail: (error: unknown) => void = () => undefined) {
+  let [asked, taken] = [0, 0]
+  function load() {
+    const mine = ++asked
+    const unlessLate = <A>(use: (a: A) => void) => (a: A) => void (mine > taken && ((taken = mine), use(a)))
+    return ask().then(unlessLate(take), unlessLate(fail))
+  }
+  return { load, forget: () => void (taken = asked) }
+}
+
 /** Runs `work` soon and at most once per `ms`; calls in between become one. */
 export function gather(work: () => void, ms = 200) {
   let timer: ReturnType<typeof setTimeout> | undefined

@@ -138,13 +138,14 @@ mod tests {
     /// A process whose threads outlive its first one looks as one does that is being torn down: it has no command line any more.
     #[tokio::test(flavor = "multi_thread")]
     async fn one_on_its_way_out_is_waited_for() {
-        let script = "import ctypes,threading,time\nthreading.Thread(target=time.sleep,args=(3,)).start()\nprint(flush=True)\n\
+        // The thread that is left reads until its input ends: as long as it is looked for.
+        let script = "import ctypes,os,threading\nthreading.Thread(target=os.read,args=(0,1)).start()\n\
                       ctypes.CDLL(None).syscall(60,0)\n";
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("leaving-machine-with-a-long-name");
         let python = ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|p| Path::new(p).exists()).expect("package python3");
         std::os::unix::fs::symlink(python, &program).unwrap();
-        let mut child = std::process::Command::new(&program).args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = std::process::Command::new(&program).args(["-c", script]).stdin(std::process::Stdio::piped()).spawn().unwrap();
         let began = std::time::Instant::now();
         let found = loop {
             let found = leaving(&program).unwrap();
@@ -155,6 +156,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         assert_eq!(found.iter().map(|p| p.pid).collect::<Vec<_>>(), [child.id()]);
+        drop(child.stdin.take());
         tokio::time::timeout(Duration::from_secs(60), found[0].ended()).await.unwrap().unwrap();
         assert!(leaving(&program).unwrap().is_empty());
         child.wait().unwrap();

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod dice;
 pub mod machine;
 pub mod page;
+pub mod port;
 pub mod qga;
 pub mod users;
 
@@ -64,12 +65,10 @@ impl Platform {
         let memory = PathBuf::from("/dev/shm");
         let place = if in_memory && memory.is_dir() { memory } else { std::env::temp_dir() };
         let dir = tempfile::Builder::new().prefix("platform").tempdir_in(place).expect("a directory");
-        // Free a moment ago; between two lives of the platform nobody else is likely to be given it.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
         let client =
             Client::new(ClientOptions { retries: 0, deadline: Duration::from_secs(30), ..ClientOptions::default() }).expect("a client");
         let args = args.iter().map(|a| a.to_string()).collect();
-        let mut platform = Platform { dir, port, args, control: Mutex::default(), client, administrator: None };
+        let mut platform = Platform { dir, port: port::port(), args, control: Mutex::default(), client, administrator: None };
         platform.start_control().await;
         platform
     }

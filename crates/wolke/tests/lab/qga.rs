@@ -4,9 +4,13 @@ use serde_json::{Value as Json, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub struct GuestAgent(PathBuf);
+
+/// Another for each exchange: an answer that comes late is nobody's.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl GuestAgent {
     pub fn new(socket: &Path) -> GuestAgent {
@@ -20,10 +24,11 @@ impl GuestAgent {
         let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
         // What an earlier connection left half-said ends at the byte 0xff.
         stream.write_all(b"\xff").ok()?;
-        writeln!(stream, "{}", json!({"execute": "guest-sync", "arguments": {"id": 4711}})).ok()?;
+        let mark = u64::from(std::process::id()) << 16 | NEXT.fetch_add(1, Ordering::Relaxed);
+        writeln!(stream, "{}", json!({"execute": "guest-sync", "arguments": {"id": mark}})).ok()?;
         loop {
             let line = lines.next()?.ok()?;
-            if serde_json::from_str::<Json>(line.trim_start_matches('\u{fffd}')).is_ok_and(|l| l["return"] == 4711) {
+            if serde_json::from_str::<Json>(line.trim_start_matches('\u{fffd}')).is_ok_and(|l| l["return"] == mark) {
                 break;
             }
         }

@@ -9,12 +9,16 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// For anything the guest does: it is emulated, on a machine that may be busy.
 const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Another for each exchange with the guest's agent: an answer that comes late is nobody's.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -260,7 +264,7 @@ impl Guest {
             let mut stream = UnixStream::connect(self.dir.join("agent")).ok()?;
             stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
             // What a broken-off exchange left behind ends with the answer to a number of our own.
-            let mark = u64::from(std::process::id()) << 16 | u64::from(Instant::now().elapsed().subsec_nanos());
+            let mark = u64::from(std::process::id()) << 16 | NEXT.fetch_add(1, Ordering::Relaxed);
             writeln!(stream, "\u{1}{}", serde_json::json!({"execute": "guest-sync", "arguments": {"id": mark}})).ok()?;
             let mut reader = BufReader::new(stream.try_clone().ok()?);
             let mut answer = || -> Option<Value> {
