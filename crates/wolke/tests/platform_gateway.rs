@@ -2,11 +2,11 @@
 
 mod lab;
 
-use futures_util::StreamExt;
 use http::{Client, ClientOptions, Method};
 use lab::{
     PATIENCE, Platform,
     browser::{Browser, PASSWORD, platform, user},
+    live::Live,
 };
 use serde_json::{Value as Json, json};
 use std::{
@@ -471,74 +471,6 @@ async fn services(platform: &Platform, admin: &mut Browser) {
     let (status, _) = admin.take(admin.call(Method::GET, "/api/s/compute_v2/zones")).await;
     assert!(status == 401 || status == 403, "a cookie opens no service: {status}");
     assert_eq!(script.send(Method::GET, "/api/s/nothing/here", None).await.0, 400);
-}
-
-/// A stream of live changes, read by hand.
-struct Live {
-    encoding: Option<String>,
-    stream: std::pin::Pin<Box<dyn futures_util::Stream<Item = base::Result<http::Bytes>> + Send>>,
-    have: String,
-    last: String,
-    reset: bool,
-    seen: Vec<Json>,
-}
-
-impl Live {
-    async fn open(browser: &Browser, since: &str, resources: &str) -> Live {
-        let call = browser.call(Method::GET, &format!("/api/v1/live?resources={resources}")).header("accept-encoding", "gzip, br");
-        let call = if since.is_empty() { call } else { call.header("last-event-id", since) };
-        let answer = call.send().await.expect("a stream");
-        assert_eq!(answer.header("content-type"), Some("text/event-stream"));
-        let encoding = answer.header("content-encoding").map(String::from);
-        let mut live =
-            Live { encoding, stream: Box::pin(answer.stream()), have: String::new(), last: String::new(), reset: false, seen: Vec::new() };
-        while live.last.is_empty() {
-            live.frame().await.expect("it opens");
-        }
-        live
-    }
-
-    /// One frame; `None` at the end of the stream.
-    async fn frame(&mut self) -> Option<Option<Json>> {
-        loop {
-            if let Some((frame, rest)) = self.have.split_once("\n\n") {
-                let (frame, rest) = (frame.to_string(), rest.to_string());
-                self.have = rest;
-                let field = |name: &str| frame.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim().to_string());
-                if let Some(id) = field("id:") {
-                    self.last = id;
-                }
-                if field("event:").as_deref() == Some("reset") {
-                    self.reset = true;
-                    return Some(None);
-                }
-                return Some(field("data:").map(|d| serde_json::from_str(&d).expect("JSON")));
-            }
-            let piece = tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("something comes");
-            self.have.push_str(&String::from_utf8_lossy(&piece?.ok()?));
-        }
-    }
-
-    async fn until(&mut self, fits: impl Fn(&Json) -> bool) -> Json {
-        loop {
-            if let Some(event) = self.frame().await.expect("the stream goes on") {
-                self.seen.push(event.clone());
-                if fits(&event) {
-                    return event;
-                }
-            }
-        }
-    }
-
-    async fn until_reset(&mut self) {
-        while !self.reset {
-            self.frame().await.expect("the stream goes on");
-        }
-    }
-
-    async fn until_end(&mut self) {
-        while self.frame().await.is_some() {}
-    }
 }
 
 #[tokio::test]

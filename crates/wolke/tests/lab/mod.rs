@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod dice;
+pub mod live;
 pub mod machine;
 pub mod page;
 pub mod port;
