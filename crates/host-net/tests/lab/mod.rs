@@ -220,6 +220,12 @@ impl Guest {
         pings(|script| self.try_sh(script), address)
     }
 
+    /// Waits until nobody answers there: a switch goes by its old rules for a moment after it was given new ones.
+    pub fn loses(&self, address: &str) {
+        let lost = || (!self.try_sh(&format!("ping -n -c 2 -W 1 {address}")).status.success()).then_some(());
+        wait(&format!("{address} to answer no more"), lost);
+    }
+
     /// What a URL says, with the status before it.
     pub fn get(&self, url: &str) -> String {
         let fetched = self.try_sh(&format!("curl -s -m 20 -w '\\n%{{http_code}}' {url}"));
