@@ -272,11 +272,16 @@ pub(crate) fn kind(bounds: &Bounds) -> Kind {
     Kind::new::<Host, _>(&hooks).naming(Naming::Global).context("zones", "zone_id").action(BOUND, set_bound).done()
 }
 
+struct StorageTie;
+
+impl Hooks for StorageTie {
+    fn view<'a>(&'a self, op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, Result<()>> {
+        Box::pin(crate::storage::of_host(op, page))
+    }
+}
+
 pub(crate) fn hoststorage() -> Kind {
-    Kind::new::<HostStorage, _>(&shared(resource::NoHooks))
-        .naming(Naming::Free)
-        .joint(("hosts", "host_id"), ("storages", "storage_id"))
-        .done()
+    Kind::new::<HostStorage, _>(&shared(StorageTie)).naming(Naming::Free).joint(("hosts", "host_id"), ("storages", "storage_id")).done()
 }
 
 pub(crate) fn netinterface() -> Kind {

@@ -39,6 +39,7 @@ impl Region {
         Router::new()
             .get("/openapi.json", on!(openapi))
             .get("/usages", on!(usages))
+            .get("/usages/{of}/{id}", on!(usages))
             .get("/limits", on!(limits))
             .post("/agent/enroll", on!(enroll))
             .post("/agent/register", on!(register))
@@ -117,7 +118,8 @@ async fn openapi(desk: &Desk, _: Request) -> Reply {
 
 async fn usages(desk: &Desk, request: Request) -> Reply {
     let ctx = desk.ctx(&request);
-    Ok(Response::json(&desk.region.usages(&ctx, request.query.text("scope")).await?))
+    let of = Some((request.param("of"), request.param("id"))).filter(|(of, _)| !of.is_empty());
+    Ok(Response::json(&desk.region.usages(&ctx, request.query.text("scope"), of).await?))
 }
 
 /// What a new server may have at least and at most: `{"limits": {"root_disk_min_mb", "disks"}}`.

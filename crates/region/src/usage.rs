@@ -1,15 +1,87 @@
-//! Usages: flat counters of what there is, by scope (spec 01 §14).
+//! Usages: flat counters of what there is, by scope (spec 01 §14). Who may ask, and of which part of the cloud; [`tally`] counts.
+
+mod tally;
 
 use crate::Region;
 use base::{Ctx, Json, Kind, Result, Scope, err};
 use resource::Ask;
-use store::{Cond, Pick, Read, Select};
+use store::{Cond, Read, Select};
 
 const PER_ROUND: usize = 50;
 
+/// The part of the cloud that is counted, as conditions on its places.
+pub(crate) enum Within {
+    Everywhere,
+    CloudRegion(String),
+    Zone(String),
+    Wire(String),
+    Host(String),
+}
+
+fn ids(table: &'static str, column: &'static str, cond: Cond) -> Select {
+    Select::from(table).column(column, Kind::Text).filter(cond.and(Cond::eq("deleted", false)))
+}
+
+impl Within {
+    fn whole(&self) -> bool {
+        matches!(self, Within::Everywhere)
+    }
+
+    /// Rows that name their zone.
+    fn zoned(&self) -> Option<Cond> {
+        match self {
+            Within::Zone(id) => Some(Cond::eq("zone_id", id.as_str())),
+            Within::CloudRegion(id) => Some(Cond::in_select("zone_id", ids("zones", "id", Cond::eq("cloudregion_id", id.as_str())))),
+            _ => None,
+        }
+    }
+
+    fn hosts(&self) -> Cond {
+        match self {
+            Within::Host(id) => Cond::eq("id", id.as_str()),
+            Within::Wire(id) => Cond::in_select("id", ids("netinterfaces", "host_id", Cond::eq("wire_id", id.as_str()))),
+            _ => self.zoned().unwrap_or(Cond::True),
+        }
+    }
+
+    fn storages(&self) -> Cond {
+        match self {
+            Within::Host(_) | Within::Wire(_) => {
+                let hosts = Cond::in_select("host_id", ids("hosts", "id", self.hosts()));
+                Cond::in_select("id", ids("hoststorages", "storage_id", hosts))
+            }
+            _ => self.zoned().unwrap_or(Cond::True),
+        }
+    }
+
+    fn wires(&self) -> Cond {
+        match self {
+            Within::Wire(id) => Cond::eq("id", id.as_str()),
+            Within::Host(id) => Cond::in_select("id", ids("netinterfaces", "wire_id", Cond::eq("host_id", id.as_str()))),
+            _ => self.zoned().unwrap_or(Cond::True),
+        }
+    }
+
+    fn vpcs(&self) -> Cond {
+        match self {
+            Within::Everywhere => Cond::True,
+            Within::CloudRegion(id) => Cond::eq("cloudregion_id", id.as_str()),
+            _ => Cond::in_select("id", ids("wires", "vpc_id", self.wires())),
+        }
+    }
+
+    /// Rows whose column names one of these places; all rows where there is no bound.
+    fn lying(&self, column: &'static str, table: &'static str, places: Cond) -> Cond {
+        if self.whole() { Cond::True } else { Cond::in_select(column, ids(table, "id", places)) }
+    }
+}
+
 impl Region {
-    /// `GET /usages?scope=`
-    pub(crate) async fn usages(&self, ctx: &Ctx, scope: Option<&str>) -> Result<Json> {
+    /// `GET /usages?scope=` and `GET /usages/{zones|wires|hosts|cloudregions}/{id}?scope=`.
+    ///
+    /// # Errors
+    /// A scope wider than the caller's; a place he does not see, or of a kind that is not here.
+    pub async fn usages(&self, ctx: &Ctx, scope: Option<&str>, of: Option<(&str, &str)>) -> Result<Json> {
         if ctx.caller.is_guest() {
             return Err(err!(Unauthorized, "no valid token; log in"));
         }
@@ -24,75 +96,21 @@ impl Region {
         if asked > widest || widest == Scope::None {
             return Err(resource::denied(ctx, &ask, asked.max(Scope::Project)));
         }
-        let mut out = serde_json::Map::new();
-        for (at, prefix) in [(Scope::System, "all."), (Scope::Domain, "domain."), (Scope::Project, "")] {
-            if at <= asked {
-                self.count(ctx, at, prefix, &mut out).await?;
+        let within = match of {
+            None => Within::Everywhere,
+            Some((plural, which)) => {
+                let (name, make): (_, fn(String) -> Within) = match plural {
+                    "cloudregions" => ("cloudregion", Within::CloudRegion),
+                    "zones" => ("zone", Within::Zone),
+                    "wires" => ("wire", Within::Wire),
+                    "hosts" => ("host", Within::Host),
+                    other => return Err(err!(NotFound, "no usages of {} here; use {}", other, "cloudregions, zones, wires or hosts")),
+                };
+                make(self.engine.resolve(ctx, name, which).await?.id().to_string())
             }
-        }
-        Ok(serde_json::json!({ "usage": out }))
-    }
-
-    async fn count(&self, ctx: &Ctx, scope: Scope, prefix: &str, out: &mut serde_json::Map<String, Json>) -> Result<()> {
-        let mut db = &self.engine.db;
-        let own = |level: Scope| match scope.min(level) {
-            Scope::System => Cond::True,
-            Scope::Domain => Cond::eq("domain_id", ctx.caller.project_domain_id.as_str()),
-            _ => Cond::eq("tenant_id", ctx.caller.project_id.as_str()),
         };
-        let mut put = |key: &str, n: i64| out.insert(format!("{prefix}{key}"), Json::from(n));
-        let live = || Cond::eq("deleted", false);
-        let servers = Select::from("servers")
-            .column("status", Kind::Text)
-            .column("pending_deleted", Kind::Bool)
-            .pick(Pick::Count)
-            .pick(Pick::Sum("vcpu_count".into()))
-            .pick(Pick::Sum("vmem_size".into()))
-            .filter(live().and(own(Scope::System)))
-            .group_by("status")
-            .group_by("pending_deleted");
-        let mut sums = [[0i64; 3]; 4];
-        for row in db.rows(&servers).await? {
-            let group = match (row[1].as_bool(), row[0].as_str()) {
-                (Some(true), _) => 3,
-                (_, "running") => 1,
-                (_, "ready") => 2,
-                _ => 0,
-            };
-            for (i, n) in row[2..5].iter().enumerate() {
-                sums[group][i] += n.as_int().unwrap_or(0);
-            }
-        }
-        for (name, groups) in
-            [("servers", &[0, 1, 2][..]), ("running_servers", &[1]), ("ready_servers", &[2]), ("pending_delete_servers", &[3])]
-        {
-            for (suffix, i) in [("", 0), (".cpu", 1), (".memory", 2)] {
-                put(&format!("{name}{suffix}"), groups.iter().map(|g| sums[*g][i]).sum());
-            }
-        }
-        put("disks.count", db.count("disks", live().and(own(Scope::System))).await?);
-        put("disks", db.sum("disks", "disk_size", live().and(own(Scope::System))).await?);
-        put("networks", db.count("networks", live().and(own(Scope::System))).await?);
-        if scope >= Scope::Domain {
-            for (key, table) in [("hosts", "hosts"), ("wires", "wires"), ("vpcs", "vpcs"), ("storages.count", "storages")] {
-                put(key, db.count(table, live().and(own(Scope::System))).await?);
-            }
-            put("enabled_hosts", db.count("hosts", live().and(own(Scope::System)).and(Cond::eq("enabled", true))).await?);
-            for (key, column) in [
-                ("hosts.cpu", "cpu_count"),
-                ("hosts.memory", "mem_size"),
-                ("hosts.cpu.commit", "cpu_commit"),
-                ("hosts.memory.commit", "mem_commit"),
-            ] {
-                put(key, db.sum("hosts", column, live().and(own(Scope::System))).await?);
-            }
-            put("storages", db.sum("storages", "capacity", live().and(own(Scope::System))).await?);
-        }
-        if scope == Scope::System {
-            put("zones", db.count("zones", live()).await?);
-            put("cloudregions", db.count("cloudregions", live()).await?);
-        }
-        Ok(())
+        let out = tally::count(&self.engine, ctx, asked, &within).await?;
+        Ok(serde_json::json!({ "usage": out }))
     }
 
     /// Deletes for good what lay in the recycle bin long enough.

@@ -205,7 +205,7 @@ async fn used(gateway: &Gateway) -> Result<Limits> {
     let count = |key: &str| answer["usage"][key].as_i64().unwrap_or(0);
     // What lies in the recycle bin can come back, and counts.
     Ok(Limits {
-        hosts: count("all.hosts"),
+        hosts: count("hosts"),
         cpus: count("all.servers.cpu") + count("all.pending_delete_servers.cpu"),
         servers: count("all.servers") + count("all.pending_delete_servers"),
     })

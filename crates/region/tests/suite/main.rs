@@ -14,4 +14,5 @@ mod reports;
 mod secrets;
 mod sharing;
 mod tasks;
+mod usages;
 mod world;

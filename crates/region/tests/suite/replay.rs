@@ -1,11 +1,12 @@
 //! What an existing client said to its region, said to ours: the answers must have the recorded statuses, names and types.
 //!
-//! The recordings are in `tests/recordings`, each the client's own requests of one command; a host's whole row is only known from an answer to its
-//! agent. Values differ, so only shapes are compared; what we do not have is named in [`GAPS`], each with its reason, and a gap that closed must
-//! leave the table.
+//! The recordings are in `tests/recordings`, each the client's own requests of one command; the whole rows of hosts and storages are only known from
+//! answers to their agents. What those agents alone do (tell of interfaces and caches, report in) is done otherwise here and not played.
+//! Requests go over HTTP, as the client's did. Values differ, so only shapes are compared; what we do not have is named in [`GAPS`], each with its
+//! reason, and a gap that closed must leave the table.
 
 use crate::world::{How, World, admin, nothing_leaks, quiet};
-use base::Lang;
+use http::{App, Client, ClientOptions, Server, Trust};
 use resource::Method;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
@@ -38,10 +39,31 @@ const GAPS: &[(&str, &str, &str)] = &[
     ("server", "secgroups", "as secgroup"),
     ("server", "security_rules", "as secgroup"),
     ("server", "metadata.app_tags", "application tags are not a feature"),
+    ("storage", "storagecache_id", "a cache lies where its host's agent keeps it; a storage names none that a client chose"),
+    ("hoststorage", "storagecache_id", "as storage.storagecache_id"),
+    ("hoststorage", "imagecache_path", "as storage.storagecache_id"),
+    ("data", "SchedData", "the request as the recorded scheduler understood it, for its makers"),
+    ("usage", "all.bucket*", "no object stores"),
+    ("usage", "all.cache", "no managed databases and caches"),
+    ("usage", "all.containers*", "no containers"),
+    ("usage", "all.pending_delete_containers*", "no containers"),
+    ("usage", "all.ready_containers*", "no containers"),
+    ("usage", "all.running_containers*", "no containers"),
+    ("usage", "all.eip*", "no elastic addresses"),
+    ("usage", "all.es*", "no managed databases and caches"),
+    ("usage", "all.instance_snapshot", "no snapshots"),
+    ("usage", "all.kafka*", "no managed databases and caches"),
+    ("usage", "all.loadbalancer", "no load balancers"),
+    ("usage", "all.mongodb*", "no managed databases and caches"),
+    ("usage", "all.rds*", "no managed databases and caches"),
+    ("usage", "all.snapshot", "no snapshots"),
+    ("usage", "dns_zones", "no name service"),
+    ("usage", "isolated_devices*", "no devices are passed through"),
 ];
 
 /// Recorded as whole numbers because they were zero or round; by their meaning they may have a fraction.
 const FRACTIONS: &[&str] = &[
+    "cmtbound",
     "cpu_cmtbound",
     "mem_cmtbound",
     "cpu_commit_bound",
@@ -51,24 +73,53 @@ const FRACTIONS: &[&str] = &[
     "storage_commit_rate",
     "cpu_usage_percent",
     "progress_mbps",
+    "commit_bound",
+    "commit_rate",
+    "all.cpu_commit_rate.running",
+    "all.memory_commit_rate.running",
+    "storages.commit_rate",
+    "storages.system.commit_rate",
     "hour_price",
     "month_price",
 ];
 
-#[derive(Default)]
 struct Player {
+    client: Client,
+    url: String,
+    _serving: http::Serving,
     names: Names,
     faults: Vec<String>,
     open: BTreeSet<usize>,
 }
 
 impl Player {
+    /// At the services of a world, on a port of its own.
+    async fn at(world: &World) -> Player {
+        let caller = admin().caller;
+        let guest = std::sync::Arc::new(base::Caller::default());
+        let who: region::Identify =
+            std::sync::Arc::new(move |headers| if headers.contains_key("x-auth-token") { caller.clone() } else { guest.clone() });
+        let scheduler = region::scheduler_router(world.region.scheduler.clone(), world.gate(), who.clone());
+        let app = App::new(telemetry::Metrics::default()).mount("/", "compute", world.region.router(who).merge(scheduler));
+        let mut server = Server::new(app);
+        let address = server.bind("127.0.0.1:0", None).await.expect("a free port");
+        let client = Client::new(ClientOptions { trust: Trust::Anybody, ..ClientOptions::default() }).expect("a client");
+        Player {
+            client,
+            url: format!("http://{address}"),
+            _serving: server.start(),
+            names: Names::default(),
+            faults: Vec::new(),
+            open: BTreeSet::new(),
+        }
+    }
+
     /// Sends a recording's requests and compares; the last answer.
-    async fn play(&mut self, world: &World, (name, text): (&str, &str)) -> Json {
+    async fn play(&mut self, (name, text): (&str, &str)) -> Json {
         let recording = Recording::parse(text);
         let mut last = Json::Null;
         for exchange in &recording.exchanges {
-            let (status, answer) = self.send(world, exchange).await;
+            let (status, answer) = self.send(exchange).await;
             if status != exchange.response.status {
                 self.faults.push(format!("{name}: status {status}, recorded {}: {answer}", exchange.response.status));
             } else {
@@ -84,22 +135,18 @@ impl Player {
         last
     }
 
-    async fn send(&self, world: &World, exchange: &Exchange) -> (u16, Json) {
-        let path = self.names.apply(&exchange.request.path);
-        let path = path.trim_start_matches('/');
-        let body = self.names.apply_json(&exchange.request.body);
-        if let Some(words) = path.strip_prefix("scheduler/") {
-            let answer = world.region.scheduler.serve(&words.split('/').collect::<Vec<_>>(), &body, base::Lang::En).await;
-            return answer.map_or_else(|e| (e.class().http(), http::error_body::body(&e, Lang::En, "r")), |a| (200, a));
+    async fn send(&self, exchange: &Exchange) -> (u16, Json) {
+        let url = format!("{}{}", self.url, self.names.apply(&exchange.request.path));
+        let method = exchange.request.method.parse().expect("a method");
+        let mut call = self.client.call(method, &url).token("admin");
+        if !exchange.request.body.is_null() {
+            call = call.json(&self.names.apply_json(&exchange.request.body));
         }
-        let method = match exchange.request.method.as_str() {
-            "GET" => Method::Get,
-            "POST" => Method::Post,
-            "DELETE" => Method::Delete,
-            other => panic!("{other} is not recorded"),
-        };
-        let answer = world.ask(&admin(), method, path, body).await;
-        answer.map_or_else(|e| (e.class().http(), http::error_body::body(&e, Lang::En, "r")), |a| (200, a))
+        let answer = call.send_any().await.expect("an answer");
+        let status = answer.status;
+        let kind = answer.header("content-type").unwrap_or_default().to_string();
+        assert!(kind.starts_with("application/json"), "{url}: {kind}");
+        (status, answer.json().await.expect("answers are JSON"))
     }
 
     /// Whether a fault is a gap of the table; such a gap is then known to be open.
@@ -148,36 +195,48 @@ async fn update(world: &World, path: &str, body: Json) {
 
 async fn recorded_exchanges(world: World) {
     let host = world.host("h1", How::Obedient).await;
-    let mut player = Player::default();
+    let mut player = Player::at(&world).await;
 
-    player.play(&world, recording!("10-zone-create")).await;
-    player.play(&world, recording!("11-wire-create")).await;
-    player.play(&world, recording!("12-network-create")).await;
+    player.play(recording!("10-zone-create")).await;
+    player.play(recording!("11-wire-create")).await;
+    player.play(recording!("12-network-create")).await;
     update(&world, "networks/vnet0", json!({"network": {"is_auto_alloc": true}})).await;
-    player.play(&world, recording!("48-network-show")).await;
+    player.play(recording!("48-network-show")).await;
     // The second wire of the recordings is like the first.
     player.names.put("bcast1", "bcast0");
-    player.play(&world, recording!("66-network-create")).await;
+    player.play(recording!("13-network-create-hostnet")).await;
+    player.play(recording!("20-places")).await;
+    // It names the cache of a host of its own; a shared one has none yet.
+    player.play(recording!("20-storage-create")).await;
+    player.play(recording!("20-storage-show")).await;
+    player.play(recording!("66-network-create")).await;
     world.delete("networks/tmpnet").await.expect("an empty network goes");
-    player.play(&world, recording!("24-sku-create")).await;
-    player.play(&world, recording!("25-sku-list")).await;
-    let pair = player.play(&world, recording!("63-keypair-create")).await;
+    player.play(recording!("24-sku-create")).await;
+    player.play(recording!("25-sku-list")).await;
+    let pair = player.play(recording!("63-keypair-create")).await;
     player.expect(pair["keypair"]["scheme"] == "RSA", ".keypair has no scheme as asked");
 
     // The host is smaller than the recorded one and has its wire on another network.
     player.names.put("500000", "5000");
     player.names.put("vnet0", "net");
-    player.play(&world, recording!("49-host-list-filter")).await;
+    player.play(recording!("49-host-list-filter")).await;
     player.names.put("88342b4a-4641-49ad-8ead-f320f4882121", &host.id);
-    player.play(&world, recording!("22-host-enable")).await;
+    player.play(recording!("22-host-enable")).await;
+    player.play(recording!("21-host-list")).await;
+    let mine = world.get(&format!("hosts/{}/storages", host.id)).await.expect("the host's storages");
+    player.names.put("79bdab35-e337-495b-8297-1b9a6b35d784", &host.id);
+    player.names.put("b2836db6-f91d-4ae2-8c21-c39577095d0f", mine["hoststorages"][0]["storage_id"].as_str().expect("a storage"));
+    player.play(recording!("20-hoststorage-show")).await;
+    player.play(recording!("30-scheduler-test")).await;
+    player.play(recording!("32-scheduler-candidate-list")).await;
 
     let by_name = json!({"vmem_size": 1024, "nets": [{"network": "net"}]});
     let by_name = world.region.scheduler.serve(&["test"], &by_name, base::Lang::En).await.expect("a test");
     player.expect(by_name["total"] == 1, ".data has no network by name");
-    let dry = player.play(&world, recording!("33-server-create-dryrun")).await;
+    let dry = player.play(recording!("33-server-create-dryrun")).await;
     assert_eq!(dry["total"], 1, "{dry}");
     assert_eq!(world.get("servers").await.expect("a list"), json!({"servers": []}), "a dry run makes nothing");
-    player.play(&world, recording!("34-server-create")).await;
+    player.play(recording!("34-server-create")).await;
     world.reach("vm1", &["running"]).await;
     quiet(&world).await;
     update(&world, "servers/vm1", json!({"server": {"description": "hello"}})).await;
@@ -190,11 +249,11 @@ async fn recorded_exchanges(world: World) {
         recording!("54-error-404"),
         recording!("37-server-stop"),
     ] {
-        player.play(&world, shown).await;
+        player.play(shown).await;
     }
     world.reach("vm1", &["ready"]).await;
 
-    let batch = player.play(&world, recording!("60-server-create-batch")).await;
+    let batch = player.play(recording!("60-server-create-batch")).await;
     assert_eq!(batch["servers"].as_array().map(Vec::len), Some(3), "{batch}");
     let names: Vec<&str> = batch["servers"].as_array().into_iter().flatten().filter_map(|s| s["body"]["name"].as_str()).collect();
     player.expect(names == ["batch-01", "batch-02", "batch-03"], ".servers has no batch of numbered names");
@@ -202,8 +261,13 @@ async fn recorded_exchanges(world: World) {
     player.names.put("batch-03", third);
     world.reach(third, &["running"]).await;
     quiet(&world).await;
-    player.play(&world, recording!("69-server-list-json")).await;
-    player.play(&world, recording!("68-server-delete")).await;
+    player.play(recording!("69-server-list-json")).await;
+    player.play(recording!("50-usage")).await;
+    // The recorded platform refused this one by a fault of its own: it found no quota for the request.
+    let disk = Recording::parse(recording!("64-disk-create").1);
+    let (status, disk) = player.send(&disk.exchanges[0]).await;
+    player.expect(status == 200 && disk["disk"]["name"] == "disk1", ".disk has no disk as asked");
+    player.play(recording!("68-server-delete")).await;
     quiet(&world).await;
     nothing_leaks(&world).await;
 

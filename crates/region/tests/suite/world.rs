@@ -133,6 +133,11 @@ pub fn admin() -> Ctx {
 }
 
 impl World {
+    /// Who decides here.
+    pub fn gate(&self) -> Arc<dyn Gate> {
+        Arc::new(Roles)
+    }
+
     pub async fn new() -> World {
         World::on(Db::open("sqlite::memory:").await.expect("a database in memory")).await
     }
