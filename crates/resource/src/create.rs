@@ -206,8 +206,9 @@ pub(crate) async fn read_fields(op: &Op<'_>, map: &Map, row: &mut Row, flag: Fla
 }
 
 async fn insert(op: &Op<'_>, map: &Map, row: Row, wish: Option<names::Wish>, count: usize) -> Result<Vec<Row>> {
+    // What the client sent was looked at; what came to it since is the platform's.
     let pairs = match map.get("__meta__") {
-        Some(Json::Object(meta)) => tags::parse(meta, "")?,
+        Some(Json::Object(meta)) => tags::values(meta, "")?,
         _ => Vec::new(),
     };
     let bounds = op.engine.allowed().await?;

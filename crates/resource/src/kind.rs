@@ -173,6 +173,10 @@ impl Kind {
     pub fn specs(&self) -> impl Iterator<Item = &ActionFact> {
         self.specs.iter().map(|(fact, _)| fact)
     }
+    /// Whether `GET /{kind}/{word}` asks for a property of the class and for no row of that name.
+    pub fn is_class_word(&self, word: &str) -> bool {
+        crate::standard::CLASS_SPECS.contains(&word) || self.class_specs.iter().any(|(fact, _)| fact.name == word)
+    }
     pub fn class_actions(&self) -> impl Iterator<Item = &ActionFact> {
         self.class_actions.iter().map(|(fact, _)| fact)
     }

@@ -129,9 +129,6 @@ async fn run(op: &Op<'_>, row: &Row, name: &str, body: &Map) -> Result<Answer> {
 
 async fn tag(op: &Op<'_>, row: &Row, body: &Map, prefix: &str, replace: Option<&str>, word: &str) -> Result<Answer> {
     let pairs = &tags::parse(body, prefix)?;
-    if let Some((key, _)) = pairs.iter().find(|(k, _)| k.starts_with("__")) {
-        return Err(err!(Forbidden, "tag {}: keys with two underscores belong to the platform", key));
-    }
     op.engine
         .db
         .tx(|tx| {
@@ -243,11 +240,13 @@ pub(crate) async fn spec(op: &Op<'_>, row: &Row, name: &str) -> Option<Result<Js
     }
 }
 
+/// Properties of every class, asked as `GET /{kind}/{property}`.
+pub(crate) const CLASS_SPECS: [&str; 7] =
+    ["statistics", "distinct-field", "distinct-fields", "tag-value-pairs", "tag-value-tree", "project-statistics", "domain-statistics"];
+
 /// `GET /{kind}/{property}` that columns alone can answer.
 pub(crate) async fn class_spec(op: &Op<'_>, name: &str) -> Option<Result<Json>> {
-    let known =
-        ["statistics", "distinct-field", "distinct-fields", "tag-value-pairs", "tag-value-tree", "project-statistics", "domain-statistics"];
-    if !known.contains(&name) {
+    if !CLASS_SPECS.contains(&name) {
         return None;
     }
     Some(class(op, name).await)

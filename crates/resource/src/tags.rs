@@ -38,8 +38,23 @@ fn pairs() -> Select {
     Select::from("metadata").column("obj_id", Text).column("key", Text).column("value", Text)
 }
 
-/// The pairs to write from a body: values become text, `none` and `null` remove (spec 01 §5).
+/// How keys begin that clients do not write (spec 01 §5): of a cloud below, brought over from a directory or a cloud, of organisations, bookkeeping.
+/// The platform itself writes them with [`write`].
+const RESERVED: [&str; 4] = ["sys:", "ext:", "org:", "__"];
+
+/// The pairs a client wants written: [`values`] with none of the platform's own keys among them.
 pub(crate) fn parse(map: &Map, prefix: &str) -> Result<Vec<(String, Option<String>)>> {
+    let pairs = values(map, prefix)?;
+    for (key, _) in &pairs {
+        if let Some(start) = RESERVED.iter().find(|start| key.starts_with(**start)) {
+            return Err(err!(Forbidden, "tag {}: keys that begin with {} belong to the platform", key, start));
+        }
+    }
+    Ok(pairs)
+}
+
+/// The pairs to write from a body: values become text, `none` and `null` remove (spec 01 §5).
+pub(crate) fn values(map: &Map, prefix: &str) -> Result<Vec<(String, Option<String>)>> {
     let mut out = Vec::new();
     for (key, value) in map {
         let key = if key.starts_with(prefix) { key.clone() } else { format!("{prefix}{key}") };

@@ -15,9 +15,6 @@ use std::sync::Arc;
 /// From the headers of a request to its caller; without a valid token the guest.
 pub type Identify = Arc<dyn Fn(&HeaderMap) -> Arc<Caller> + Send + Sync>;
 
-/// Properties of the class that the engine answers under `/images/{property}`; everything else there is an image.
-const CLASS: [&str; 6] = ["statistics", "distinct-field", "distinct-fields", "tag-value-pairs", "project-statistics", "domain-statistics"];
-
 /// What the handlers share.
 struct Desk {
     glance: Arc<Glance>,

@@ -148,6 +148,10 @@ async fn lists_filter_by_what_images_are() {
     }
     let detail = house.call("GET", "/v1/images/detail?limit=1&details=false").send().await.json();
     assert_eq!((detail["images"][0]["tenant"].as_str(), detail["total"].as_u64()), (Some("system"), Some(3)));
+    for word in ["tag-value-tree", "tag-value-pairs", "distinct-fields", "project-statistics", "domain-statistics"] {
+        let answer = house.call("GET", &format!("/v1/images/{word}?key=user:env&field=status")).send().await;
+        assert_eq!(answer.status, 200, "{word}: {answer:?}");
+    }
     let statistics = house.call("GET", "/v1/images/statistics").send().await;
     assert_eq!(statistics.json()["image"]["count"], 3);
 

@@ -11,6 +11,9 @@ pub async fn domains() {
     assert_eq!(id.len(), 32);
     assert!(id.bytes().all(|b| b.is_ascii_hexdigit()));
     assert_eq!(cloud.post(&admin, "/v3/domains", json!({"domain": {"name": "acme"}})).await.refusal(), (409, "DuplicateNameError"));
+    for word in ["statistics", "tag-value-tree", "tag-value-pairs", "distinct-fields"] {
+        cloud.get(&admin, &format!("/v3/domains/{word}?key=user:env&field=name")).await.ok();
+    }
     let shown = cloud.get(&admin, "/v3/domains/acme").await.ok();
     assert_eq!((&shown["domain"]["enabled"], &shown["domain"]["user_count"]), (&json!(true), &json!(0)));
     // Two domains may have users of one name.

@@ -244,7 +244,23 @@ async fn tags(world: World) {
     assert!(world.get("metadatas?resources=server").await.unwrap()["metadatas"].as_array().unwrap().is_empty());
     let counted = world.get("metadatas/tag-value-pairs?key_only=true").await.unwrap();
     assert_eq!(counted["metadatas"]["data"], json!([{"key": "user:env", "count": 2}]));
-    assert!(world.post("serverskus/a/metadata", json!({"__hidden": "1"})).await.is_err_and(|e| e.class().http() == 403));
+    let mut more = json!({"serversku": {"name": "c", "cpu_core_count": 1, "memory_size_mb": 1024}});
+    for key in ["__hidden", "__sys_role", "sys:zone", "ext:env", "org:team"] {
+        for how in ["metadata", "create", "update"] {
+            let pairs = json!({key: "1"});
+            more["serversku"]["__meta__"] = pairs.clone();
+            let refused = match how {
+                "metadata" => world.post("serverskus/a/metadata", pairs).await,
+                "create" => world.post("serverskus", more.clone()).await,
+                _ => world.ask(&admin(), Method::Put, "serverskus/a", json!({"serversku": {"__meta__": pairs}})).await,
+            };
+            assert!(refused.is_err_and(|e| e.class().http() == 403), "{how} {key}");
+        }
+    }
+    more["serversku"]["__meta__"] = json!({"user:env": "new", "app": "x"});
+    let made = world.post("serverskus", more).await.unwrap();
+    assert_eq!(made["serversku"]["metadata"], json!({"user:env": "new", "app": "x"}));
+    world.delete("serverskus/c").await.unwrap();
 }
 
 /// What a server's page says of host, zone, region, network and storage comes from memory, and is never older than an answered change.
@@ -385,6 +401,16 @@ async fn what_clients_may_assume(world: World) {
     world.delete("serverskus/k1").await.unwrap();
     assert_eq!(names("serverskus?delete=all&scope=system").await, ["k1", "k2", "k3"]);
     assert_eq!(names("serverskus?scope=system").await, ["k2", "k3"]);
+    let pair = |name: &str| json!({"keypair": {"name": name}});
+    let red = person("r", "red", "member");
+    for name in ["gone", "there"] {
+        world.ask(&red, Method::Post, "keypairs", pair(name)).await.unwrap();
+    }
+    world.ask(&red, Method::Delete, "keypairs/gone", json!(null)).await.unwrap();
+    for (who, path, n) in [(&red, "keypairs?delete=all", 1), (&admin(), "keypairs?delete=all&scope=system", 2)] {
+        let seen = world.ask(who, Method::Get, path, json!(null)).await.unwrap();
+        assert_eq!(seen["total"], n, "{path}: {seen}");
+    }
 
     // Logs are read on from where the last page ended.
     let first = world.get("events?limit=2&scope=system").await.unwrap();
