@@ -252,5 +252,9 @@ fn resize<'a>(hooks: &'a DiskHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
 }
 
 pub(crate) fn kind(env: &Arc<Compute>) -> Kind {
-    Kind::new::<Disk, _>(&Arc::new(DiskHooks { env: env.clone() })).context("storages", "storage_id").action(RESIZE, resize).done()
+    Kind::new::<Disk, _>(&Arc::new(DiskHooks { env: env.clone() }))
+        .context("storages", "storage_id")
+        .sums(&["disk_size"])
+        .action(RESIZE, resize)
+        .done()
 }

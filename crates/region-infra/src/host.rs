@@ -269,7 +269,12 @@ fn set_bound<'a>(hooks: &'a HostHooks, op: &'a Op<'a>, row: Row, body: Map) -> B
 
 pub(crate) fn kind(bounds: &Bounds) -> Kind {
     let hooks = shared(HostHooks { bounds: bounds.clone() });
-    Kind::new::<Host, _>(&hooks).naming(Naming::Global).context("zones", "zone_id").action(BOUND, set_bound).done()
+    Kind::new::<Host, _>(&hooks)
+        .naming(Naming::Global)
+        .context("zones", "zone_id")
+        .sums(&["cpu_count", "mem_size", "storage_size"])
+        .action(BOUND, set_bound)
+        .done()
 }
 
 struct StorageTie;

@@ -131,7 +131,11 @@ pub(crate) async fn of_host(op: &Op<'_>, page: &mut Page) -> Result<()> {
 }
 
 pub(crate) fn kind(bounds: &Bounds) -> Kind {
-    Kind::new::<Storage, _>(&shared(StorageHooks { bounds: bounds.clone() })).naming(Naming::Global).context("zones", "zone_id").done()
+    Kind::new::<Storage, _>(&shared(StorageHooks { bounds: bounds.clone() }))
+        .naming(Naming::Global)
+        .context("zones", "zone_id")
+        .sums(&["capacity", "actual_capacity_used"])
+        .done()
 }
 
 pub(crate) fn cache() -> Kind {

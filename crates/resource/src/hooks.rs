@@ -95,6 +95,11 @@ pub trait Hooks: Send + Sync + 'static {
         nothing()
     }
 
+    /// The identifiers of all rows of a list in an order that no column tells; `None` when the parameters ask for no such one.
+    fn ordered<'a>(&'a self, _op: &'a Op<'a>, _cond: &'a Cond) -> BoxFuture<'a, Result<Option<Vec<String>>>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// What [`Hooks::view`] wants to know of rows with these identifiers: asked together with what the engine wants to know, and of a single row with the
     /// row itself, so that a database far away is asked once. The rows of each select come back in [`Page::answers`]. Not called for a page without details.
     fn asks(&self, _ids: &[&str]) -> Vec<Select> {

@@ -133,6 +133,8 @@ pub struct Kind {
     pub deletable: bool,
     /// Inputs besides the columns.
     pub extras: &'static [Extra],
+    /// Columns whose sums lists tell with `summary_stats`.
+    pub sums: &'static [&'static str],
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) actions: Vec<(ActionFact, Arc<dyn RowCall>)>,
     pub(crate) specs: Vec<(ActionFact, Arc<dyn RowCall>)>,
@@ -158,6 +160,7 @@ impl Kind {
             creatable: true,
             deletable: true,
             extras: &[],
+            sums: &[],
             hooks: hooks.clone(),
             actions: Vec::new(),
             specs: Vec::new(),
@@ -214,6 +217,12 @@ impl<H: Hooks> Builder<H> {
     #[must_use]
     pub fn extras(mut self, extras: &'static [Extra]) -> Self {
         self.kind.extras = extras;
+        self
+    }
+    /// Columns whose sums lists tell with `summary_stats`, under their names.
+    #[must_use]
+    pub fn sums(mut self, columns: &'static [&'static str]) -> Self {
+        self.kind.sums = columns;
         self
     }
     /// Rows come and go by the platform's own hand only.

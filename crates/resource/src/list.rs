@@ -28,6 +28,8 @@ pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
         (Vec::new(), None)
     } else if let Some(rows) = groups::page(op, &cond, order(op), limit, offset).await? {
         (rows, None)
+    } else if let Some(ids) = kind.hooks.ordered(op, &cond).await? {
+        (in_order(op, &ids, limit, offset).await?, None)
     } else {
         (db.page(facts, cond.clone(), order(op), limit, offset).await?, None)
     };
@@ -63,6 +65,15 @@ pub(crate) async fn list(op: &Op<'_>, within: Cond) -> Result<Answer> {
     }
     out.push(b'}');
     Ok(Answer::bytes(out))
+}
+
+/// The rows of a page of identifiers, in their order.
+async fn in_order(op: &Op<'_>, ids: &[String], limit: u64, offset: u64) -> Result<Vec<base::Row>> {
+    let page: Vec<&str> = ids.iter().skip(offset as usize).take(limit as usize).map(String::as_str).collect();
+    let mut db = &op.engine.db;
+    let rows = db.find(op.kind.facts, Cond::is_in("id", page.iter().copied())).await?;
+    let mut rows: std::collections::HashMap<String, base::Row> = rows.into_iter().map(|row| (row.id().to_string(), row)).collect();
+    Ok(page.into_iter().filter_map(|id| rows.remove(id)).collect())
 }
 
 /// The whole condition of a list or of statistics over it.
@@ -191,12 +202,19 @@ async fn by_marker(op: &Op<'_>, cond: Cond, limit: u64) -> Result<(Vec<base::Row
     Ok((rows, next))
 }
 
-/// `totals`: how many, and how many in which status.
+/// `totals`: how many, how many in which status, and how much of what the kind adds up.
 pub(crate) async fn totals(op: &Op<'_>, cond: Cond) -> Result<Json> {
     let facts = op.kind.facts;
     let mut db = &op.engine.db;
     let count = db.total(facts, &cond).await?;
     let mut out = serde_json::json!({ "count": count });
+    if !op.kind.sums.is_empty() {
+        let sums = op.kind.sums.iter().fold(Select::from(facts.table), |q, column| q.pick(Pick::Sum((*column).into())));
+        let row = db.rows(&sums.filter(cond.clone())).await?.pop().unwrap_or_default();
+        for (column, sum) in op.kind.sums.iter().zip(&row) {
+            out[*column] = Json::from(sum.as_int().unwrap_or(0));
+        }
+    }
     if facts.has("status") {
         let by_status = |cond: Cond| {
             let select = Select::from(facts.table).column("status", base::Kind::Text).pick(Pick::Count).filter(cond);

@@ -2,6 +2,7 @@
 
 mod action;
 pub(crate) mod foreign;
+mod filter;
 mod input;
 mod login;
 pub(crate) mod parts;
@@ -124,30 +125,11 @@ impl Hooks for ServerHooks {
     }
 
     fn filter<'a>(&'a self, op: &'a Op<'a>, params: &'a Params, cond: &'a mut Cond) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            use base::Kind::Text;
-            let mut all = std::mem::replace(cond, Cond::True);
-            let nics = |inner: Cond| {
-                Cond::in_select("id", Select::from("guestnetworks").column("guest_id", Text).filter(inner.and(Cond::eq("deleted", false))))
-            };
-            let ips: Vec<String> = ["ip_addr", "ip_addrs"].iter().flat_map(|k| params.all(k)).collect();
-            match ips.as_slice() {
-                [] => {}
-                [one] => all = all.and(nics(Cond::Text("ip_addr".into(), store::Match::Contains, one.clone()))),
-                several => all = all.and(nics(Cond::is_in("ip_addr", several.iter().map(String::as_str)))),
-            }
-            for which in ["network_id", "network"].iter().flat_map(|k| params.all(k)) {
-                let network = op.engine.resolve(op.ctx, "network", &which).await?;
-                all = all.and(nics(Cond::eq("network_id", network.id())));
-            }
-            for which in ["zone_id", "zone"].iter().flat_map(|k| params.all(k)) {
-                let zone = op.engine.resolve(op.ctx, "zone", &which).await?;
-                let hosts = Select::from("hosts").column("id", Text).filter(Cond::eq("zone_id", zone.id()));
-                all = all.and(Cond::in_select("host_id", hosts));
-            }
-            *cond = all;
-            Ok(())
-        })
+        Box::pin(filter::filter(op, params, cond))
+    }
+
+    fn ordered<'a>(&'a self, op: &'a Op<'a>, cond: &'a Cond) -> BoxFuture<'a, Result<Option<Vec<String>>>> {
+        Box::pin(filter::ordered(op, cond))
     }
 
     fn asks(&self, ids: &[&str]) -> Vec<store::Select> {
@@ -162,6 +144,7 @@ impl Hooks for ServerHooks {
 pub(crate) fn kind(env: &Arc<Compute>) -> Kind {
     let hooks = Arc::new(ServerHooks { env: env.clone() });
     let kind = action::add(Kind::new::<Server, _>(&hooks).context("hosts", "host_id").context("keypairs", "keypair_id"));
+    let kind = kind.sums(&["vcpu_count", "vmem_size"]);
     login::add(resize::add(parts::add(kind))).done()
 }
 

@@ -1,6 +1,7 @@
 //! The region in process: a real engine, a real database, agents that speak the real protocol without a machine behind them.
 
 mod addresses;
+mod filters;
 mod input;
 mod licences;
 mod lifecycle;
