@@ -139,7 +139,7 @@ fn read(service: Service, document: &Json) -> Vec<Resource> {
         let list = &class["get"]["operationId"];
         let Some(name) = list.as_str().and_then(|id| id.strip_suffix("-list")) else { continue };
         let plural = path.trim_start_matches('/').to_string();
-        if plural.contains('/') {
+        if plural.contains('/') || !class["x-by-hand"].is_null() {
             continue;
         }
         let schema = &document["components"]["schemas"][name];
@@ -158,6 +158,9 @@ fn read(service: Service, document: &Json) -> Vec<Resource> {
         };
         for (inner, item) in paths {
             let Some(word) = inner.strip_prefix(&single_path).and_then(|rest| rest.strip_prefix('/')) else { continue };
+            if !item["x-by-hand"].is_null() {
+                continue;
+            }
             if let Some(post) = item.get("post") {
                 resource.actions.push(Action { name: word.to_string(), doc: text(&post["summary"]), inputs: inputs(post, name) });
             }
@@ -212,7 +215,8 @@ fn inputs(operation: &Json, name: &str) -> Vec<Field> {
             other => other.to_string(),
         },
     };
-    properties.iter().map(field).collect()
+    // What every create takes has no option of its own with each.
+    properties.iter().filter(|(_, schema)| schema["x-everywhere"].is_null()).map(field).collect()
 }
 
 #[cfg(test)]

@@ -54,11 +54,8 @@ pub fn create_command(fields: &[Field]) -> Command {
         .arg(flag("start", "Power on when made"))
         .arg(flag("wait", "Wait until done, and show how it goes"))
         .arg(timeout());
-    let rest: Vec<Field> = fields
-        .iter()
-        .filter(|f| !["name", "vcpu_count", "vmem_size", "keypair_id", "instance_type"].contains(&f.name.as_str()))
-        .cloned()
-        .collect();
+    let own = ["name", "vcpu_count", "vmem_size", "keypair_id", "instance_type", "disks", "nets", "password", "user_data", "auto_start"];
+    let rest: Vec<Field> = fields.iter().filter(|f| !own.contains(&f.name.as_str())).cloned().collect();
     fielded(command.next_help_heading("Further fields"), &rest, false)
 }
 

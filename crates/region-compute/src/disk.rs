@@ -2,9 +2,9 @@
 
 use crate::{Compute, image, intent, quota, server, task as tasks};
 use api_compute::{Disk, GuestDisk, Storage};
-use base::{Error, Result, Row, err};
+use base::{Error, Kind as Cell, Result, Row, err};
 use region_infra::{brand, place};
-use resource::{ActionFact, BoxFuture, Deleted, Hooks, Input, Kind, Map, Op, Page, Params, Removal, Reply};
+use resource::{ActionFact, BoxFuture, Deleted, Extra, Hooks, Input, Kind, Map, Op, Page, Params, Removal, Reply};
 use serde_json::json;
 use std::{collections::HashMap, sync::Arc};
 use store::{Cond, Read, Select, Tx};
@@ -251,10 +251,16 @@ fn resize<'a>(hooks: &'a DiskHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
     })
 }
 
+const EXTRAS: &[Extra] = &[
+    Extra::create("backend", Cell::Text, "Type of storage it lies on: local, nfs, …; left out: any."),
+    Extra::create("medium", Cell::Text, "rotate, ssd or hybrid; left out: any."),
+];
+
 pub(crate) fn kind(env: &Arc<Compute>) -> Kind {
     Kind::new::<Disk, _>(&Arc::new(DiskHooks { env: env.clone() }))
         .context("storages", "storage_id")
         .sums(&["disk_size"])
+        .extras(EXTRAS)
         .action(RESIZE, resize)
         .done()
 }

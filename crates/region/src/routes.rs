@@ -5,7 +5,7 @@ use api_agent::{Enroll, HostFacts, Observed};
 use base::{Caller, Ctx, Json, Result, Scope, err};
 use http::{HeaderMap, Method, Reply, Request, Response, Router};
 use region_compute::agent::HostId;
-use resource::{Ask, Gate, Params};
+use resource::{Ask, ByHand, Gate, Input, Params};
 use scheduler::Scheduler;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -62,6 +62,76 @@ impl Region {
     }
 }
 
+const fn part(name: &'static str, kind: base::Kind, doc: &'static str) -> Input {
+    Input { name, kind, required: false, doc }
+}
+const SCOPE: &[Input] = &[part("scope", base::Kind::Text, "system, domain or project; left out: the caller's widest.")];
+const LIMITS: &[Input] = &[
+    part("action", base::Kind::Text, "add, sub, replace, update, reset or delete; left out: update."),
+    part("count", base::Kind::Int, "Servers; -1: any number."),
+    part("cpu", base::Kind::Int, "Virtual processors; -1: any number."),
+    part("memory", base::Kind::Int, "MiB; -1: any amount."),
+    part("storage", base::Kind::Int, "MiB; -1: any amount."),
+];
+const WISH: &[Input] = &[
+    part("vcpu_count", base::Kind::Int, "Virtual processors."),
+    part("vmem_size", base::Kind::Int, "MiB."),
+    part("disks", base::Kind::Json, "As of a server's create."),
+    part("nets", base::Kind::Json, "As of a server's create."),
+    part("count", base::Kind::Int, "How many such servers."),
+    part("prefer_host", base::Kind::Text, "By id or name."),
+    part("prefer_zone", base::Kind::Text, "By id or name."),
+    part("suggestion_limit", base::Kind::Int, "Most hosts a test answers; 0: 100."),
+];
+const PAGE: &[Input] = &[
+    part("limit", base::Kind::Int, "Hosts on the page, 1 to 2048."),
+    part("offset", base::Kind::Int, "Hosts before it."),
+    part("zone", base::Kind::Text, "Only hosts of this zone, by id."),
+];
+
+const fn get(path: &'static str, id: &'static str, doc: &'static str, query: &'static [Input]) -> ByHand {
+    ByHand { method: "get", path, id, doc, query, body: None }
+}
+const fn post(path: &'static str, id: &'static str, doc: &'static str, body: (&'static str, &'static [Input])) -> ByHand {
+    ByHand { method: "post", path, id, doc, query: &[], body: Some(body) }
+}
+
+/// What the document says of the routes here. What only hosts' agents call (`/agent/…`, the crate `api-agent`) and the answer to task callbacks are no
+/// interface for others, and are left out.
+const BY_HAND: &[ByHand] = &[
+    get("/usages", "usages", "Counters of what there is, by scope.", SCOPE),
+    get("/usages/{of}/{id}", "usages-of", "The same of one of cloudregions, zones, wires or hosts.", SCOPE),
+    get("/limits", "limits", "What a new server may have at least and at most.", &[]),
+    get("/servers/{id}/console", "server-console", "A web socket to the screen or serial line of a server.", &[]),
+    post(
+        "/host_tokens",
+        "host-token",
+        "A token by which one host enrols.",
+        ("host_token", &[part("seconds", base::Kind::Int, "How long it is good, 60 to 604800; left out: 3600.")]),
+    ),
+    post("/quotas/{id}", "quotas-set-of", "Set limits of a project.", ("quotas", LIMITS)),
+    get("/quotas/projects", "quotas-projects", "Limits of every project.", &[]),
+    get("/quotas/projects/{id}", "quotas-project", "Limits of a project, and what it uses.", &[]),
+    post("/quotas/projects/{id}", "quotas-set-project", "Set limits of a project.", ("quotas", LIMITS)),
+    get("/quotas/domains", "quotas-domains", "Limits of every domain.", &[]),
+    get("/quotas/domains/{id}", "quotas-domain", "Limits of a domain, and what it uses.", &[]),
+    post("/quotas/domains/{id}", "quotas-set-domain", "Set limits of a domain.", ("quotas", LIMITS)),
+    post("/scheduler", "schedule", "Where such servers would be placed; at the scheduler's endpoint, as all below.", ("", WISH)),
+    post("/scheduler/test", "schedule-test", "Hosts such a server fits on, the best first.", ("", WISH)),
+    post("/scheduler/forecast", "schedule-forecast", "Whether so many fit, and why hosts are refused.", ("", WISH)),
+    post("/scheduler/candidate-list", "schedule-candidates", "Hosts as the scheduler sees them.", ("", PAGE)),
+    post("/scheduler/candidate-detail/{id}", "schedule-candidate", "One host as the scheduler sees it.", ("", &[])),
+];
+
+impl Region {
+    /// The document of the service: resources and the routes beside them.
+    pub fn openapi(&self, version: &str) -> Json {
+        let mut document = self.engine.openapi("", version);
+        resource::add_by_hand(&mut document, "", BY_HAND);
+        document
+    }
+}
+
 /// The scheduler's routes, for its own endpoint.
 pub fn scheduler_router(scheduler: Arc<Scheduler>, gate: Arc<dyn Gate>, identify: Identify) -> Router {
     let serve = move |mut request: Request| {
@@ -113,7 +183,7 @@ async fn engine(desk: &Desk, mut request: Request) -> Reply {
 }
 
 async fn openapi(desk: &Desk, _: Request) -> Reply {
-    Ok(Response::json(&desk.region.engine.openapi("", &desk.region.engine.options.version)))
+    Ok(Response::json(&desk.region.openapi(&desk.region.engine.options.version)))
 }
 
 async fn usages(desk: &Desk, request: Request) -> Reply {

@@ -53,12 +53,14 @@ pub struct Extra {
     pub update: bool,
     /// Never shown back, and asked for rather than typed where others look on.
     pub secret: bool,
+    /// Keys of its elements, where it is a list of objects; a text of their grammar may stand for each.
+    pub parts: &'static [Input],
 }
 
 impl Extra {
     /// Of a create.
     pub const fn create(name: &'static str, kind: base::Kind, doc: &'static str) -> Extra {
-        Extra { input: Input { name, kind, required: false, doc }, create: true, update: false, secret: false }
+        Extra { input: Input { name, kind, required: false, doc }, create: true, update: false, secret: false, parts: &[] }
     }
     /// Of an update too.
     #[must_use]
@@ -69,6 +71,12 @@ impl Extra {
     #[must_use]
     pub const fn required(mut self) -> Extra {
         self.input.required = true;
+        self
+    }
+    /// A list of objects with these keys.
+    #[must_use]
+    pub const fn list_of(mut self, parts: &'static [Input]) -> Extra {
+        self.parts = parts;
         self
     }
     #[must_use]

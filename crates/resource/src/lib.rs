@@ -50,6 +50,7 @@ pub use hooks::{Deleted, Hooks, NoHooks, Removal};
 pub use kind::{ActionFact, Builder, Extra, Input, Joint, Kind, Naming, Parent, Reply};
 pub use names::check_name;
 pub use object::Objects;
+pub use openapi::{ByHand, add_by_hand};
 pub use owner::{FixedOwners, Owner, Owners};
 pub use params::Params;
 pub use tags::{Tag, write as write_tags};

@@ -7,9 +7,9 @@ mod upload;
 
 use crate::Glance;
 use api_image::headers;
-use base::{Caller, Ctx, Json, Result, Row, Scope, err};
+use base::{Caller, Ctx, Flags, Json, Resource, Result, Row, Scope, err};
 use http::{HeaderMap, Method, Reply, Request, Response, Router};
-use resource::{Answer, Ask, Map, Params};
+use resource::{Answer, Ask, ByHand, Input, Map, Params};
 use std::sync::Arc;
 
 /// From the headers of a request to its caller; without a valid token the guest.
@@ -52,6 +52,54 @@ impl Glance {
             .post("/v1/image_quotas/{owners}/{owner}", on!(quotas::set_one))
             .any(&[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE], "/v1/{*path}", on!(engine))
     }
+}
+
+const SCOPE: &[Input] =
+    &[Input { name: "scope", kind: base::Kind::Text, required: false, doc: "system, domain or project; left out: project." }];
+const LIMITS: &[Input] = &[
+    Input { name: "action", kind: base::Kind::Text, required: false, doc: "add, sub, replace, update, reset or delete; left out: update." },
+    Input { name: "image", kind: base::Kind::Int, required: false, doc: "Images; -1: any number." },
+    Input { name: "type", kind: base::Kind::Text, required: false, doc: "image or iso; left out: image." },
+];
+
+const fn get(path: &'static str, id: &'static str, doc: &'static str, query: &'static [Input]) -> ByHand {
+    ByHand { method: "get", path, id, doc, query, body: None }
+}
+const fn set(path: &'static str, id: &'static str, doc: &'static str) -> ByHand {
+    ByHand { method: "post", path, id, doc, query: &[], body: Some(("image_quotas", LIMITS)) }
+}
+
+/// What the document says of the routes above.
+const BY_HAND: &[ByHand] = &[
+    get("/usages", "usages", "Counters of images, by scope.", SCOPE),
+    get("/image_quotas", "image-quotas", "Limits of the own project, or with scope=domain of the own domain.", SCOPE),
+    set("/image_quotas", "image-quotas-set", "Set limits of the own project."),
+    get("/image_quotas/{owners}", "image-quotas-of", "Limits of all projects, of all domains, or of one project.", &[]),
+    set("/image_quotas/{owners}", "image-quotas-set-of", "Set limits of a project."),
+    get("/image_quotas/{owners}/{owner}", "image-quota", "Limits of one of projects or domains.", &[]),
+    set("/image_quotas/{owners}/{owner}", "image-quota-set", "Set limits of one of projects or domains."),
+];
+
+impl Glance {
+    /// The document of the service: resources, the routes beside them, and the headers an image's bytes come with.
+    pub fn openapi(&self, version: &str) -> Json {
+        let mut document = self.engine.openapi("", version);
+        resource::add_by_hand(&mut document, "", BY_HAND);
+        for (path, method, flag) in [("/images", "post", Flags::CREATE), ("/images/{id}", "put", Flags::UPDATE)] {
+            let operation = &mut document["paths"][path][method];
+            let fields = api_image::Image::facts().fields.iter().filter(|f| f.flags.has(flag)).map(|f| (f.name, f.doc));
+            let more = [("property_<key>", "One of its properties."), ("metadata", "Its tags, as a JSON object.")];
+            let headers = fields.chain(more).map(|(name, doc)| header(&format!("X-Image-Meta-{}", name.replace('_', "-")), doc));
+            let fetched = header(api_image::COPY_FROM, "URL to fetch the bytes from, instead of a body.");
+            operation["parameters"] = headers.chain((method == "post").then_some(fetched)).collect();
+            operation["requestBody"]["content"]["application/octet-stream"]["schema"] = serde_json::json!({"type": "string", "format": "binary", "description": "The image's bytes; its metadata is then in the headers."});
+        }
+        document
+    }
+}
+
+fn header(name: &str, doc: &str) -> Json {
+    serde_json::json!({"name": name, "in": "header", "description": doc, "schema": {"type": "string"}})
 }
 
 impl Desk {

@@ -1,8 +1,9 @@
 //! Servers: what a request may ask, and what a row shows. What takes time is a task.
 
 mod action;
-pub(crate) mod foreign;
+mod extras;
 mod filter;
+pub(crate) mod foreign;
 mod input;
 mod login;
 pub(crate) mod parts;
@@ -144,7 +145,7 @@ impl Hooks for ServerHooks {
 pub(crate) fn kind(env: &Arc<Compute>) -> Kind {
     let hooks = Arc::new(ServerHooks { env: env.clone() });
     let kind = action::add(Kind::new::<Server, _>(&hooks).context("hosts", "host_id").context("keypairs", "keypair_id"));
-    let kind = kind.sums(&["vcpu_count", "vmem_size"]);
+    let kind = kind.sums(&["vcpu_count", "vmem_size"]).extras(extras::EXTRAS);
     login::add(resize::add(parts::add(kind))).done()
 }
 

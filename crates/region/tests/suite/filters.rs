@@ -14,7 +14,7 @@ async fn servers_by_where_they_are_and_what_they_have(world: World) {
     world.post("zones", json!({"zone": {"name": "far"}})).await.unwrap();
     let wire = json!({"wire": {"name": "far-wire", "zone": "far", "vpc": "default", "bandwidth": 1000}});
     world.post("wires", wire).await.unwrap();
-    for (name, size, address) in [("a", "4g", "10.1.0.30"), ("b", "2g", "10.1.0.9"), ("c", "3g", "10.1.0.100")] {
+    for (name, size, address) in [("a", "4g", "10.1.0.90"), ("b", "2g", "10.1.0.20"), ("c", "3g", "10.1.0.100")] {
         let mut body = server(name);
         body["server"]["disks"] = json!([format!("tiny:{size}")]);
         body["server"]["nets"] = json!([format!("net:{address}")]);
@@ -62,7 +62,7 @@ async fn servers_by_where_they_are_and_what_they_have(world: World) {
         ("with_host=false", ""),
         ("src_ip_check=true", all),
         ("disable_delete=true", ""),
-        ("ip_addr=10.1.0.9", "b"),
+        ("ip_addr=10.1.0.20", "b"),
     ] {
         assert_eq!(names(&format!("{query}&order_by=name&order=asc")).await, want, "{query}");
     }

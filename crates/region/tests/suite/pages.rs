@@ -361,7 +361,7 @@ async fn counts_of_the_bin(world: World) {
     let sums = world.get("disks?pending_delete=all&summary_stats=true").await.unwrap();
     assert_eq!(
         sums["totals"],
-        json!({"count": 2, "status_info": [{"status": "ready", "total_count": 2, "pending_deleted_count": 1}]}),
+        json!({"count": 2, "disk_size": 2048, "status_info": [{"status": "ready", "total_count": 2, "pending_deleted_count": 1}]}),
         "{sums}"
     );
 }
