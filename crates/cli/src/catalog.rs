@@ -139,7 +139,7 @@ fn read(service: Service, document: &Json) -> Vec<Resource> {
         let list = &class["get"]["operationId"];
         let Some(name) = list.as_str().and_then(|id| id.strip_suffix("-list")) else { continue };
         let plural = path.trim_start_matches('/').to_string();
-        if plural.contains('/') || !class["x-by-hand"].is_null() {
+        if plural.contains('/') {
             continue;
         }
         let schema = &document["components"]["schemas"][name];
@@ -158,13 +158,12 @@ fn read(service: Service, document: &Json) -> Vec<Resource> {
         };
         for (inner, item) in paths {
             let Some(word) = inner.strip_prefix(&single_path).and_then(|rest| rest.strip_prefix('/')) else { continue };
-            if !item["x-by-hand"].is_null() {
-                continue;
-            }
-            if let Some(post) = item.get("post") {
+            // Lists inside other rows and paths beside the resources are no actions and properties.
+            let own = |method: &str| item.get(method).filter(|operation| operation["x-by-hand"].is_null());
+            if let Some(post) = own("post") {
                 resource.actions.push(Action { name: word.to_string(), doc: text(&post["summary"]), inputs: inputs(post, name) });
             }
-            if let Some(get) = item.get("get") {
+            if let Some(get) = own("get") {
                 resource.specs.push((word.to_string(), text(&get["summary"])));
             }
         }

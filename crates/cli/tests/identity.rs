@@ -85,7 +85,8 @@ fn every_path_of_the_document_has_a_command() {
         let list = &paths[&format!("/{plural}")]["get"]["operationId"];
         let word = list.as_str().and_then(|id| id.strip_suffix("-list")).expect("a list").replace('_', "-");
         let (one, property) = (parts.next().is_some(), parts.next());
-        for method in item.as_object().expect("an item").keys().filter(|m| *m != "parameters") {
+        let own = |method: &&String| *method != "parameters" && item[*method]["x-by-hand"].is_null();
+        for method in item.as_object().expect("an item").keys().filter(own) {
             let verb = match (method.as_str(), one, property) {
                 ("get", false, _) => "list".to_string(),
                 ("post", false, _) => "create".to_string(),

@@ -5,7 +5,7 @@
 
 use api_compute::Quota;
 use base::{Error, Kind as Cell, Result, Row, Scope, err};
-use resource::{BoxFuture, Deleted, Hooks, Kind, Map, Naming, Op, Page, Removal};
+use resource::{BoxFuture, Deleted, Extra, Hooks, Kind, Map, Naming, Op, Page, Removal};
 use std::collections::HashMap;
 use std::sync::Arc;
 use store::{Cond, Pick, Read, Select, Tx, add};
@@ -221,8 +221,10 @@ impl Hooks for QuotaHooks {
     }
 }
 
+const EXTRAS: &[Extra] = &[Extra::create("for_domain", Cell::Text, "Domain it bounds as a whole, by id; left out: a project.")];
+
 pub(crate) fn kind() -> Kind {
-    Kind::new::<Quota, _>(&Arc::new(QuotaHooks)).naming(Naming::Free).done()
+    Kind::new::<Quota, _>(&Arc::new(QuotaHooks)).naming(Naming::Free).extras(EXTRAS).done()
 }
 
 #[cfg(test)]

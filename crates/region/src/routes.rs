@@ -102,7 +102,7 @@ const BY_HAND: &[ByHand] = &[
     get("/usages", "usages", "Counters of what there is, by scope.", SCOPE),
     get("/usages/{of}/{id}", "usages-of", "The same of one of cloudregions, zones, wires or hosts.", SCOPE),
     get("/limits", "limits", "What a new server may have at least and at most.", &[]),
-    get("/servers/{id}/console", "server-console", "A web socket to the screen or serial line of a server.", &[]),
+    get("/servers/{id}/console", "server-screen", "A web socket to the screen or serial line of a server.", &[]),
     post(
         "/host_tokens",
         "host-token",

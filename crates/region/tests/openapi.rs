@@ -35,6 +35,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("baremetal", "hypervisor"),
     ("size", "disk_size"),
     ("medium_type", "medium"),
+    ("sku", "instance_type"),
+    ("flavor", "instance_type"),
 ];
 
 /// Keys a source text takes from the body of a request.

@@ -29,7 +29,7 @@ pub fn add_by_hand(document: &mut Json, prefix: &str, all: &[ByHand]) {
     let Some(paths) = document["paths"].as_object_mut() else { return };
     for one in all {
         let mut operation = json!({
-            "operationId": one.id, "tags": [one.path.split('/').nth(1).unwrap_or_default()], "summary": one.doc,
+            BY_HAND: true, "operationId": one.id, "tags": [one.path.split('/').nth(1).unwrap_or_default()], "summary": one.doc,
             "responses": {"200": {"description": "done", "content": {"application/json": {"schema": {"type": "object"}}}}},
         });
         if !one.query.is_empty() {
@@ -46,7 +46,7 @@ pub fn add_by_hand(document: &mut Json, prefix: &str, all: &[ByHand]) {
             let named = one.path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'));
             let named: Vec<Json> =
                 named.map(|n| json!({"name": n, "in": "path", "required": true, "schema": {"type": "string"}})).collect();
-            if named.is_empty() { json!({BY_HAND: true}) } else { json!({BY_HAND: true, "parameters": named}) }
+            if named.is_empty() { json!({}) } else { json!({"parameters": named}) }
         });
         item[one.method] = operation;
     }
@@ -131,17 +131,17 @@ impl Engine {
             }
             let path = format!("{prefix}/{outer}/{{id}}/{word}");
             let list = json!({
-                "operationId": format!("{outer}-{word}-in"), "tags": [outer], "summary": format!("List {} of one of {outer}.", kind.facts.plural),
+                BY_HAND: true, "operationId": format!("{outer}-{word}-in"), "tags": [outer], "summary": format!("List {} of one of {outer}.", kind.facts.plural),
                 "responses": object(kind.facts.plural, json!({"type": "array", "items": reference})),
             });
-            paths.entry(path.clone()).or_insert_with(|| json!({BY_HAND: true, "parameters": [parameter("id", "id or name")], "get": list}));
+            paths.entry(path.clone()).or_insert_with(|| json!({"parameters": [parameter("id", "id or name")], "get": list}));
             let one = json!({
-                "operationId": format!("{outer}-{word}-one"), "tags": [outer], "summary": format!("Show one of {} there.", kind.facts.plural),
+                BY_HAND: true, "operationId": format!("{outer}-{word}-one"), "tags": [outer], "summary": format!("Show one of {} there.", kind.facts.plural),
                 "responses": object(name, reference.clone()),
             });
-            paths.entry(format!("{path}/{{other}}")).or_insert_with(
-                || json!({BY_HAND: true, "parameters": [parameter("id", "id or name"), parameter("other", "id or name")], "get": one}),
-            );
+            paths
+                .entry(format!("{path}/{{other}}"))
+                .or_insert_with(|| json!({"parameters": [parameter("id", "id or name"), parameter("other", "id or name")], "get": one}));
         }
     }
 }

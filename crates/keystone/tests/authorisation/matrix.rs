@@ -15,10 +15,6 @@ pub fn permissions(document: &Json) -> Vec<(String, Vec<Vec<String>>)> {
     let mut out: Vec<(String, Vec<Vec<String>>)> = Vec::new();
     let Some(paths) = document["paths"].as_object() else { return out };
     for (path, item) in paths {
-        // Lists inside other rows ask for rights on what they list; paths beside the resources have rules of their own.
-        if item.get("x-by-hand").is_some() {
-            continue;
-        }
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let mut add = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|w| w.to_string()).collect();
@@ -27,7 +23,8 @@ pub fn permissions(document: &Json) -> Vec<(String, Vec<Vec<String>>)> {
                 None => out.push((parts[0].to_string(), vec![words])),
             }
         };
-        let has = |method: &str| item.get(method).is_some();
+        // Lists inside other rows ask for rights on what they list; paths beside the resources have rules of their own.
+        let has = |method: &str| item.get(method).is_some_and(|operation| operation["x-by-hand"].is_null());
         match &parts[1..] {
             [] => {
                 if has("get") {
