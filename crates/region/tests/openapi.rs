@@ -29,7 +29,8 @@ impl Images for Nobody {
 const ALIASES: &[(&str, &str)] = &[
     ("prefer_host_id", "prefer_host"),
     ("prefer_zone_id", "prefer_zone"),
-    ("prefer_zones", "prefer_zone"),
+    ("prefer_region_id", "prefer_region"),
+    ("prefer_wire_id", "prefer_wire"),
     ("zone", "zone_id"),
     ("vpc", "vpc_id"),
     ("baremetal", "hypervisor"),

@@ -16,14 +16,14 @@ const DISK: &[Input] = &[
     part("backend", Text, "Type of storage: local, nfs, …; left out: any."),
     part("storage_id", Text, "Storage by id or name; left out: the scheduler chooses."),
     part("medium", Text, "rotate, ssd or hybrid; left out: any."),
-    part("fs", Text, "File system of an empty disk."),
-    part("mountpoint", Text, "Where the guest mounts it."),
+    part("fs", Text, "None is made here: leave it out."),
+    part("mountpoint", Text, "Nothing is mounted here: leave it out."),
     part("format", Text, "qcow2 or raw."),
     part("driver", Text, "virtio, ide, scsi, sata or pvscsi; left out: by the guest system."),
     part("cache", Text, "none, writeback or writethrough."),
     part("disk_type", Text, "sys, data, swap or volume."),
     part("boot_index", Int, "Order among disks to boot from; left out: by position."),
-    part("iops", Int, "Most operations a second; 0: any number."),
+    part("iops", Int, "Not bounded here: 0, or leave it out."),
     part("auto_delete", Bool, "Whether it goes with the server."),
     part("auto_reset", Bool, "Whether it is made anew at each start."),
 ];
@@ -43,7 +43,7 @@ const NIC: &[Input] = &[
     part("driver", Text, "virtio, e1000 or vmxnet3; left out: by the guest system."),
     part("bw_limit", Int, "Mbit/s; 0: the platform's default."),
     part("is_default", Bool, "Whether the default route goes through it."),
-    part("num_queues", Int, "Queues of the interface; 0: the platform's choice."),
+    part("num_queues", Int, "An interface has one queue here: leave it out."),
 ];
 
 pub(super) const EXTRAS: &[Extra] = &[
@@ -55,6 +55,9 @@ pub(super) const EXTRAS: &[Extra] = &[
     Extra::create("auto_start", Bool, "Power on when made."),
     Extra::create("prefer_host", Text, "Host to place it on, by id or name; for administrators."),
     Extra::create("prefer_zone", Text, "Zone to place it in, by id or name."),
+    Extra::create("prefer_zones", Json, "Zones to place it in, whichever fits, by id or name."),
+    Extra::create("prefer_region", Text, "Region to place it in, by id or name."),
+    Extra::create("prefer_wire", Text, "Wire of the interfaces that name no network, by id or name."),
 ];
 
 #[cfg(test)]
