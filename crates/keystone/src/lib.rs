@@ -146,6 +146,8 @@ impl Keystone {
 
     /// Starts what runs beside the requests: following changes of other replicas, rotation of keys, clearing away.
     pub fn work(&self, process: &Process) {
+        let help = "token requests, by how they ended; a rise of login_fail is somebody guessing, or a client with an old password";
+        process.metrics().add("logins", help, self.state.logins.clone());
         let state = self.state.clone();
         process.worker("identity-follow", move |shutdown| {
             let state = state.clone();

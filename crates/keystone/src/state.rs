@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use auth::Seal;
 use auth::Verifier;
 use base::{Clock, Result};
+use prometheus_client::metrics::{counter::Counter, family::Family};
 use std::{
     collections::HashSet,
     sync::{Arc, atomic::AtomicI64},
@@ -37,6 +38,8 @@ pub struct State {
     pub sites: Sites,
     /// How fast addresses may fail.
     pub throttle: Throttle,
+    /// Token requests by how they ended.
+    pub logins: Family<[(&'static str, &'static str); 1], Counter>,
     /// How far the change feed has been followed; held while following.
     pub(crate) followed: Mutex<()>,
     pub(crate) cursor: AtomicI64,
@@ -57,6 +60,7 @@ impl State {
             catalogue: ArcSwap::default(),
             mighty: ArcSwap::default(),
             keys: Keys::default(),
+            logins: Family::default(),
             counters: Counters::default(),
             verifier: Arc::new(Verifier::new(auth::KeyRing::new(), REMEMBERED, clock.clone())),
             hashing: Semaphore::new(cores),

@@ -59,6 +59,7 @@ pub async fn login(state: &State, ctx: &Ctx, auth: &Auth, peer: Option<IpAddr>, 
             (claimed(state, auth).await?, Caller::default(), "login_fail")
         }
     };
+    state.logins.get_or_create(&[("outcome", action)]).inc();
     let ctx = Ctx { caller: Arc::new(caller), peer: told.or(peer), ..ctx.clone() };
     if let Err(error) = outcome {
         tracing::info!(user = row.name(), peer = ?peer, class = error.class().name(), request_id = %ctx.request_id, "login refused");

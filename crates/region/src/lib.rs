@@ -2,6 +2,7 @@
 //! tables, routes and workers, and holds no rule of its own.
 
 mod consoles;
+mod figures;
 mod jobs;
 mod quota;
 mod routes;
@@ -139,6 +140,8 @@ impl Region {
 
     /// Starts what works beside requests.
     pub fn start(self: &Arc<Self>, process: &Process) {
+        self.tasks.metrics().register(process.metrics());
+        process.metrics().collect(figures::Figures(self.scheduler.clone()));
         let tasks = self.tasks.clone();
         process.worker("region tasks", move |stop| {
             let tasks = tasks.clone();

@@ -7,7 +7,10 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
     net::Ipv4Addr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use store::{Cond, Db, Read, Select};
@@ -217,13 +220,21 @@ pub struct Scheduler {
     db: Db,
     state: RwLock<Snapshot>,
     cursor: tokio::sync::Mutex<i64>,
+    placed: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Scheduler {
     /// Reads everything once.
     pub async fn start(db: Db) -> Result<Scheduler> {
         let cursor = db.feed().head().await?;
-        let scheduler = Scheduler { db, state: RwLock::default(), cursor: tokio::sync::Mutex::new(cursor) };
+        let scheduler = Scheduler {
+            db,
+            state: RwLock::default(),
+            cursor: tokio::sync::Mutex::new(cursor),
+            placed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        };
         scheduler.reload(None).await?;
         Ok(scheduler)
     }
@@ -422,7 +433,14 @@ impl Scheduler {
                 host.promised.mem += request.vmem_size;
             }
         }
+        let count = if outcome.candidates.is_empty() { &self.refused } else { &self.placed };
+        count.fetch_add(1, Relaxed);
         outcome
+    }
+
+    /// Requests for which there was a host, and for which there was none, since the start.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.placed.load(Relaxed), self.refused.load(Relaxed))
     }
 
     /// Lets a reader look at the snapshot.

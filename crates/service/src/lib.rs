@@ -77,6 +77,7 @@ struct Inner {
     parts: Mutex<Vec<(String, bool)>>,
     ready: watch::Sender<bool>,
     workers: worker::Workers,
+    metrics: telemetry::Metrics,
     grace: Duration,
 }
 
@@ -89,8 +90,14 @@ impl Process {
             parts: Mutex::default(),
             ready: watch::Sender::new(false),
             workers: worker::Workers::new(metrics),
+            metrics: metrics.clone(),
             grace,
         }))
+    }
+
+    /// Where what works in this process counts.
+    pub fn metrics(&self) -> &telemetry::Metrics {
+        &self.0.metrics
     }
 
     /// When this is triggered no new work comes: long polls and streams should come to their end.

@@ -2,7 +2,6 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
-use prometheus_client::registry::Registry;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfTask {
@@ -58,19 +57,27 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub fn register(&self, registry: &mut Registry) {
-        let r = registry.sub_registry_with_prefix("task");
-        r.register("claimed", "Tasks taken by this worker", self.claimed.clone());
-        r.register("ended", "Tasks ended, by outcome", self.ended.clone());
-        r.register("stuck", "Tasks whose undo kept failing", self.stuck.clone());
-        r.register("steps", "Steps journaled", self.steps.clone());
-        r.register("retries", "Attempts repeated after a passing error", self.retries.clone());
-        r.register("undone", "Steps undone", self.undone.clone());
-        r.register("polls", "Looks of waiting steps", self.polls.clone());
-        r.register("lost", "Bodies dropped because another worker has the task", self.lost.clone());
-        r.register("active", "Bodies at work", self.active.clone());
-        r.register("parked", "Bodies that only wait", self.parked.clone());
-        r.register("queued_seconds", "From the request to the first worker", self.queued_seconds.clone());
-        r.register("step_seconds", "Duration of a journaled step", self.step_seconds.clone());
+    /// Shows them among a process's.
+    pub fn register(&self, to: &telemetry::Metrics) {
+        to.add("task_claimed", "tasks taken by a worker of this process", self.claimed.clone());
+        to.add("task_ended", "tasks ended, by outcome; a rise of failed wants a look at their errors", self.ended.clone());
+        to.add("task_stuck", "tasks whose undo kept failing; each waits for an operator", self.stuck.clone());
+        to.add("task_steps", "steps done and written down", self.steps.clone());
+        to.add(
+            "task_retries",
+            "attempts repeated after a passing error; a rise is a database or a service in trouble",
+            self.retries.clone(),
+        );
+        to.add("task_undone", "steps taken back", self.undone.clone());
+        to.add("task_polls", "looks of waiting steps", self.polls.clone());
+        to.add(
+            "task_lost",
+            "tasks let go because another worker had them; a rise is a process that stalls for longer than its lease",
+            self.lost.clone(),
+        );
+        to.add("task_active", "tasks at work", self.active.clone());
+        to.add("task_parked", "tasks that only wait", self.parked.clone());
+        to.add("task_queued_seconds", "from the request to the first worker", self.queued_seconds.clone());
+        to.add("task_step_seconds", "duration of a step that was written down", self.step_seconds.clone());
     }
 }

@@ -1,9 +1,12 @@
 //! The registry of metrics: one handle per process, passed to whoever counts.
 
+use crate::process::Figures;
 use prometheus_client::{collector::Collector, encoding::text, registry::Metric, registry::Registry};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A shared registry. Names are `<what>_<unit>` under the prefix `wolke_`; labels must come from a closed set, never from user input.
+/// A shared registry. Names are `<what>_<unit>` under the prefix `wolke_`; labels must come from a closed set, never from user input. Beside them stand the
+/// figures of the process, by the names every dashboard knows (`process_resident_memory_bytes`). All of them: docs/metrics.md.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 
@@ -37,13 +40,21 @@ impl Metrics {
     /// The OpenMetrics text.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        match text::encode(&mut out, &self.lock()) {
+        match self.write(&mut out) {
             Ok(()) => out,
             Err(e) => {
                 tracing::error!(error = %e, "metrics do not encode");
                 String::new()
             }
         }
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let mut process = Registry::default();
+        process.register_collector(Box::new(Figures));
+        text::encode_registry(out, &process)?;
+        text::encode_registry(out, &self.lock())?;
+        text::encode_eof(out)
     }
 }
 
@@ -59,6 +70,8 @@ mod tests {
         failed.inc_by(3);
         let text = metrics.text();
         assert!(text.contains("wolke_sync_failures_total 3\n"), "{text}");
+        let of = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap_or_default();
+        assert!(of("process_resident_memory_bytes") > 100_000.0 && of("process_start_time_seconds") > 1.7e9, "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
     }
 }

@@ -1,7 +1,11 @@
 //! Figures of this process, from /proc.
 
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge};
+use std::fmt;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// What `/process_stats` answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -14,6 +18,47 @@ pub struct Stats {
     pub mem_size: u64,
     pub threads: u64,
     pub open_files: u64,
+}
+
+/// The same for Prometheus, by the names its own client libraries give them.
+#[derive(Debug)]
+pub(crate) struct Figures;
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let s = stats();
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let (used, started, _) = stat(&read("/proc/self/stat"));
+        let uptime = read("/proc/uptime").split_ascii_whitespace().next().and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let mut put =
+            |name: &str, help: &str, figure: Figure| figure.encode(encoder.encode_descriptor(name, help, None, figure.metric_type())?);
+        put("process_cpu_seconds", "processor time used", Figure::Sum(used))?;
+        put("process_resident_memory_bytes", "memory in use", Figure::Now(s.mem_size as f64))?;
+        put("process_open_fds", "open files and sockets", Figure::Now(s.open_files as f64))?;
+        put("process_threads", "threads", Figure::Now(s.threads as f64))?;
+        put("process_start_time_seconds", "start, in seconds since 1970", Figure::Now(now - uptime + started))
+    }
+}
+
+enum Figure {
+    Sum(f64),
+    Now(f64),
+}
+
+impl EncodeMetric for Figure {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        match self {
+            Figure::Sum(v) => ConstCounter::new(*v).encode(encoder),
+            Figure::Now(v) => ConstGauge::new(*v).encode(encoder),
+        }
+    }
+    fn metric_type(&self) -> MetricType {
+        match self {
+            Figure::Sum(_) => MetricType::Counter,
+            Figure::Now(_) => MetricType::Gauge,
+        }
+    }
 }
 
 /// Reads the figures; a figure that cannot be read is 0.

@@ -350,6 +350,27 @@ async fn world() -> (Walk, Vec<Actor>) {
     (walk, actors)
 }
 
+/// Of a host that is there and a server that was made; nothing is told that docs/metrics.md does not explain.
+async fn metrics_tell_of_it(walk: &Walk) {
+    let answer = walk.client.get(&format!("{}/metrics", walk.platform.url())).send().await.expect("metrics");
+    let text = String::from_utf8(answer.bytes(1 << 20).await.expect("all of them").to_vec()).expect("text");
+    let explained = include_str!("../../../docs/metrics.md");
+    let names: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("# HELP ")?.split(' ').next()).collect();
+    let strange: Vec<&&str> = names.iter().filter(|name| !explained.contains(&format!("`{name}`"))).collect();
+    assert!(names.len() > 20 && strange.is_empty(), "not in docs/metrics.md: {strange:?}\n{text}");
+    let of = |line: &str| text.lines().find_map(|l| l.strip_prefix(line)?.trim().parse::<f64>().ok()).unwrap_or_default();
+    for line in [
+        "wolke_hosts{state=\"online\"}",
+        "wolke_host_memory_taken_bytes",
+        "wolke_placements_total{outcome=\"placed\"}",
+        "wolke_task_ended_total{task=\"ServerCreateTask\",outcome=\"complete\"}",
+        "wolke_logins_total{outcome=\"login\"}",
+        "process_resident_memory_bytes",
+    ] {
+        assert!(of(line) >= 1.0, "{line}\n{text}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn platform_every_path_answers_as_the_explainer_says() {
     let (mut walk, actors) = world().await;
@@ -375,6 +396,7 @@ async fn platform_every_path_answers_as_the_explainer_says() {
         assert!(started.elapsed() < PATIENCE, "no server: {}", walk.platform.log("up.log"));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    metrics_tell_of_it(&walk).await;
     let (mut asked, mut refused, mut wrong, mut without) = (0, 0, Vec::new(), Vec::new());
     for (prefix, service) in SERVICES {
         // Each service has its own records.

@@ -255,6 +255,17 @@ fn create(found: &Found, auto_start: bool) -> NewTask {
     on_server(&task, found)
 }
 
+/// A kind of task without a bed here would pass unseen.
+#[test]
+fn every_kind_has_its_generated_tests() {
+    let registered = include_str!("../../../region-compute/src/lib.rs");
+    let kinds: Vec<&str> = registered.split(".kind::<task::").skip(1).filter_map(|rest| rest.split('>').next()).collect();
+    assert!(kinds.len() >= 16, "{kinds:?}");
+    let here = include_str!("tasks.rs");
+    let without: Vec<&&str> = kinds.iter().filter(|kind| !here.contains(&format!("tasks::{kind} {{"))).collect();
+    assert!(without.is_empty(), "{without:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn create_and_start() {
     let (steps, undos) = steps(kit(Before::Asked, |found| create(found, true))).await;
