@@ -99,10 +99,10 @@ pub struct Server {
     #[field(default = "keep_charging")]
     pub shutdown_mode: String,
     /// Drop frames that do not carry the server's own address.
-    #[field(create, default = "true")]
+    #[field(create, update, default = "true")]
     pub src_ip_check: bool,
     /// Drop frames that do not carry the server's own MAC.
-    #[field(create, default = "true")]
+    #[field(create, update, default = "true")]
     pub src_mac_check: bool,
     /// Whether it starts with its host even if it was stopped; always false here.
     pub is_daemon: bool,
@@ -207,16 +207,16 @@ pub struct GuestDisk {
     pub disk_id: String,
     /// Position; 0 is the root disk.
     pub index: i64,
-    /// Position in the boot order; -1: by index.
+    /// Position in the boot order; -1: by index. A running guest has a new one from its next start on.
     #[field(update, default = "-1")]
     pub boot_index: i64,
-    /// `virtio`, `scsi`, `sata`, `ide`
+    /// `virtio`, `scsi`, `sata`, `ide`; changes while the server is stopped.
     #[field(update)]
     pub driver: String,
-    /// `none`, `writeback`, `writethrough`
+    /// `none`, `writeback`, `writethrough`. A running guest has a new one from its next start on.
     #[field(update)]
     pub cache_mode: String,
-    /// `native`, `threads`
+    /// `native`: where the cache mode goes past the cache of the host.
     #[field(update)]
     pub aio_mode: String,
     /// Operations per second; 0: unlimited.
@@ -246,20 +246,20 @@ pub struct GuestNetwork {
     /// IPv6 address.
     #[field(filter, search)]
     pub ip6_addr: String,
-    /// `virtio`, `e1000`, `vmxnet3`
+    /// `virtio`, `e1000`, `vmxnet3`; changes while the server is stopped.
     #[field(update)]
     pub driver: String,
-    /// Mbit/s; 0: unlimited.
+    /// Mbit/s; 0: unlimited. Changes while the guest runs.
     #[field(update)]
     pub bw_limit: i64,
     /// Mbit/s out; 0: unlimited.
     pub tx_bw_limit: i64,
     /// Mbit/s in; 0: unlimited.
     pub rx_bw_limit: i64,
-    /// Position.
+    /// Position; changes while the server is stopped.
     #[field(update)]
     pub index: i64,
-    /// Whether it carries the default route.
+    /// Whether it carries the default route: the guest has it with its next lease, and the others have it no more.
     #[field(update)]
     pub is_default: bool,
     /// Whether it is only in the books.

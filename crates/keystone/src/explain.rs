@@ -86,7 +86,7 @@ async fn verdict(engine: &Engine, caller: &Arc<Caller>, ip: Option<IpAddr>, perm
                 "get" if extra.is_empty() => seen,
                 action => seen && engine.permits(&ctx, kind, row, action, &extra).await?,
             };
-            Ok(Verdict { allowed, needs: Some(engine.reach(&ctx, kind, row)), seen })
+            Ok(Verdict { allowed, needs: Some(engine.reach(&ctx, kind, row).await?), seen })
         }
         Object::Owned { project_id, domain_id, tags } => {
             let needs = if !project_id.is_empty() && *project_id == caller.project_id {

@@ -143,6 +143,26 @@ impl Hooks for DiskHooks {
         })
     }
 
+    fn updated<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, old: &'a Row, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if server::owner::same(old, row) {
+                return Ok(());
+            }
+            tx.lock("disks", Cond::eq("id", row.id())).await?;
+            if tx.exists("guestdisks", Cond::eq("disk_id", row.id()).and(Cond::eq("deleted", false))).await? {
+                return Err(err!(InvalidStatus, "disk {} belongs to a server; give away the server, or detach the disk first", row.name()));
+            }
+            if tx.exists("task_holds", Cond::eq("kind", "disk").and(Cond::eq("id", row.id()))).await? {
+                return Err(err!(ResourceBusy, "a task is at work on disk {}; wait for its end", row.name()));
+            }
+            if row.flag("pending_deleted") {
+                return Ok(());
+            }
+            let itself = quota::Amounts::storage(row.int("disk_size"));
+            quota::check_moved(tx, old, row, itself, itself).await
+        })
+    }
+
     fn restored<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             // The row itself is written after this hook.

@@ -66,9 +66,13 @@ pub(crate) async fn server_status(tx: &mut Tx, id: &str, status: &str) -> Result
     change(tx, row, |r| r.set("status", status)).await.map(drop)
 }
 
-/// Takes room on a storage; false when there is none.
+/// Takes room on a storage; false when there is none, or when no host has the storage any more.
 pub(crate) async fn take_storage(tx: &mut Tx, storage_id: &str, size: i64) -> Result<bool> {
-    let room = Cond::eq("id", storage_id).and(Cond::Fits { used: "used_capacity".into(), add: size, cap: "virtual_limit".into() });
+    let room = Cond::eq("id", storage_id).and(Cond::eq("status", "online")).and(Cond::Fits {
+        used: "used_capacity".into(),
+        add: size,
+        cap: "virtual_limit".into(),
+    });
     if tx.update("storages", room, vec![add("used_capacity", size)]).await? == 0 {
         return Ok(false);
     }

@@ -34,7 +34,7 @@ impl Amounts {
         Amounts { count: 1, cpu: row.int("vcpu_count"), memory: row.int("vmem_size"), storage: row.int("planned_mb") }
     }
 
-    fn and(self, other: Amounts) -> Amounts {
+    pub fn and(self, other: Amounts) -> Amounts {
         Amounts {
             count: self.count + other.count,
             cpu: self.cpu + other.cpu,
@@ -76,15 +76,27 @@ pub(crate) async fn check(tx: &mut Tx, owned: &Row, more: Amounts) -> Result<()>
 /// [`check`] where a part of `more` is still to be written.
 pub(crate) async fn check_with(tx: &mut Tx, owned: &Row, more: Amounts, unwritten: Amounts) -> Result<()> {
     for whose in Whose::ALL {
-        let id = owned.text(whose.column());
-        if tx.update("quotas", Cond::eq("id", id).and(Cond::eq("deleted", false)), vec![add("checks", 1)]).await? == 0 {
-            continue;
-        }
-        let Some(quota) = tx.get::<Quota>(id).await? else { continue };
-        let used = usage(tx, whose, &[id]).await?.remove(id).unwrap_or_default();
-        within(whose, &quota, used.and(unwritten), more)?;
+        check_one(tx, whose, owned, more, unwritten).await?;
     }
     Ok(())
+}
+
+/// [`check_with`] of what a row takes with it to another owner: those it had already are not asked.
+pub(crate) async fn check_moved(tx: &mut Tx, old: &Row, new: &Row, more: Amounts, unwritten: Amounts) -> Result<()> {
+    for whose in Whose::ALL.into_iter().filter(|w| old.text(w.column()) != new.text(w.column())) {
+        check_one(tx, whose, new, more, unwritten).await?;
+    }
+    Ok(())
+}
+
+async fn check_one(tx: &mut Tx, whose: Whose, owned: &Row, more: Amounts, unwritten: Amounts) -> Result<()> {
+    let id = owned.text(whose.column());
+    if tx.update("quotas", Cond::eq("id", id).and(Cond::eq("deleted", false)), vec![add("checks", 1)]).await? == 0 {
+        return Ok(());
+    }
+    let Some(quota) = tx.get::<Quota>(id).await? else { return Ok(()) };
+    let used = usage(tx, whose, &[id]).await?.remove(id).unwrap_or_default();
+    within(whose, &quota, used.and(unwritten), more)
 }
 
 /// Refuses what would be too much as things stand; for requests whose task writes later and checks again.

@@ -3,7 +3,7 @@
 use crate::{Bounds, brand, host_capacity, infra, place, shared};
 use api_compute::{Host, HostStorage, NetInterface};
 use base::{Error, Json, Kind as Cell, Resource, Result, Row, err};
-use resource::{ActionFact, BoxFuture, Hooks, Input, Kind, Map, Naming, Op, Page, Params, Reply};
+use resource::{ActionFact, BoxFuture, Hooks, Input, Kind, Map, Naming, Op, Page, Params, Reply, Tying};
 use serde_json::json;
 use std::collections::HashMap;
 use store::{Cond, Pick, Read, Select, Tx};
@@ -279,14 +279,75 @@ pub(crate) fn kind(bounds: &Bounds) -> Kind {
 
 struct StorageTie;
 
+/// Refuses where disks lie on the storage at this host: their files are below its directory.
+async fn no_disks(tx: &mut Tx, tie: &Row, verb: &str) -> Result<()> {
+    // Whoever takes room on a storage writes its row: nobody does in between.
+    tx.lock("storages", Cond::eq("id", tie.text("storage_id"))).await?;
+    let here = Cond::eq("host_id", tie.text("host_id")).and(Cond::eq("storage_id", tie.text("storage_id"))).and(Cond::eq("deleted", false));
+    match tx.count("disks", here).await? {
+        0 => Ok(()),
+        n => Err(err!(NotEmpty, "cannot {} the storage: {} disks lie on it at this host; delete them first", verb, n)),
+    }
+}
+
 impl Hooks for StorageTie {
     fn view<'a>(&'a self, op: &'a Op<'a>, page: &'a mut Page) -> BoxFuture<'a, Result<()>> {
         Box::pin(crate::storage::of_host(op, page))
     }
+    fn update<'a>(&'a self, _op: &'a Op<'a>, old: &'a Row, _body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let path = row.text("mount_point");
+            if path != old.text("mount_point") && (!path.starts_with('/') || path.chars().any(char::is_control)) {
+                return Err(err!(InputParameter, "mount_point: {} is not the whole path of a directory", path));
+            }
+            Ok(())
+        })
+    }
+    fn updated<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, old: &'a Row, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { if old.get("mount_point") == row.get("mount_point") { Ok(()) } else { no_disks(tx, old, "move").await } })
+    }
+    fn delete<'a>(
+        &'a self,
+        _op: &'a Op<'a>,
+        tx: &'a mut Tx,
+        row: &'a mut Row,
+        _how: resource::Removal,
+    ) -> BoxFuture<'a, Result<resource::Deleted>> {
+        Box::pin(async move {
+            no_disks(tx, row, "detach").await?;
+            // Whoever chose it for a disk already finds that nobody has it any more.
+            let others = Cond::eq("storage_id", row.text("storage_id")).and(Cond::eq("deleted", false)).and(Cond::ne("id", row.id()));
+            if !tx.exists("hoststorages", others).await?
+                && let Some(storage) = tx.one(api_compute::Storage::facts(), row.text("storage_id")).await?
+            {
+                let mut off = storage.clone();
+                off.set("status", "offline");
+                tx.save(&storage, &mut off).await?;
+                tx.emit(resource::changed(&off)).await?;
+            }
+            if let Some(host) = tx.one(Host::facts(), row.text("host_id")).await? {
+                tx.emit(resource::changed(&host)).await?;
+            }
+            Ok(resource::Deleted::Now)
+        })
+    }
+}
+
+/// Why a storage is not tied to a host by request: an agent serves the directories of its own configuration, and names them when it registers.
+fn not_by_request(host: &Row, storage: &Row) -> Error {
+    err!(
+        UnsupportedOperation,
+        "storage {} cannot be tied to host {}: a host serves the directories its agent is configured with, and they are tied when it registers",
+        storage.name(),
+        host.name()
+    )
 }
 
 pub(crate) fn hoststorage() -> Kind {
-    Kind::new::<HostStorage, _>(&shared(StorageTie)).naming(Naming::Free).joint(("hosts", "host_id"), ("storages", "storage_id")).done()
+    Kind::new::<HostStorage, _>(&shared(StorageTie))
+        .naming(Naming::Free)
+        .joint(("hosts", "host_id"), ("storages", "storage_id"), Tying::Not(not_by_request))
+        .done()
 }
 
 pub(crate) fn netinterface() -> Kind {

@@ -3,9 +3,9 @@
 //! A permission has two parts: the widest scope at which it holds for every row, and scopes at which it holds only for rows with certain tags
 //! ([`Conditional`]). Both become SQL, in lists and in the check of one row alike, so that the two cannot disagree.
 
-use crate::{Engine, Kind, Params, tags};
+use crate::{Engine, Kind, Params, Parent, tags};
 use base::{Caller, Ctx, Level, Result, Row, Scope, err};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 use store::{Cond, Match, Read, Select};
 
 /// A question to the policies.
@@ -152,7 +152,7 @@ impl Engine {
         if let Some(column) = [project, domain][side] {
             return Cond::is_in(column, ids.iter().map(String::as_str));
         }
-        match kind.parent.as_ref().and_then(|parent| Some((parent, self.kind_named(parent.resource)?))) {
+        match self.parent(kind) {
             Some((parent, of)) => {
                 let owned = Select::from(of.facts.table).column("id", base::Kind::Text).filter(self.belongs(of, side, ids));
                 Cond::in_select(parent.column, owned)
@@ -169,9 +169,7 @@ impl Engine {
         if let Some(own) = kind.hooks.visible(&ctx.caller, scope) {
             return own;
         }
-        if let Some(parent) = &kind.parent
-            && let Some(of) = self.kind_named(parent.resource)
-        {
+        if let Some((parent, of)) = self.parent(kind) {
             let ids = Select::from(of.facts.table).column("id", base::Kind::Text).filter(self.visible(ctx, of, scope));
             return Cond::in_select(parent.column, ids);
         }
@@ -193,27 +191,29 @@ impl Engine {
         own.or(shared_with(kind, caller))
     }
 
-    /// The narrowest scope that covers the row, seen from the caller.
-    pub fn reach(&self, ctx: &Ctx, kind: &Kind, row: &Row) -> Scope {
-        let caller = &ctx.caller;
-        if let Some(scope) = kind.hooks.reach(caller, row) {
-            return scope;
-        }
-        match kind.facts.level {
-            Level::System => Scope::System,
-            Level::User if row.text("owner_id") == caller.user_id => Scope::User,
-            Level::Project if !caller.project_id.is_empty() && row.text("tenant_id") == caller.project_id => Scope::Project,
-            Level::Project | Level::Domain if !caller.project_domain_id.is_empty() && row.text("domain_id") == caller.project_domain_id => {
-                Scope::Domain
+    /// The narrowest scope that covers the row, seen from the caller. What has a parent is whose the parent is.
+    pub async fn reach(&self, ctx: &Ctx, kind: &Kind, row: &Row) -> Result<Scope> {
+        let (mut kind, mut row) = (kind, Cow::Borrowed(row));
+        loop {
+            if let Some(scope) = kind.hooks.reach(&ctx.caller, &row) {
+                return Ok(scope);
             }
-            _ => Scope::System,
+            let Some((parent, of)) = self.parent(kind) else { return Ok(own_reach(&ctx.caller, kind, &row)) };
+            let mut db = &self.db;
+            let Some(above) = db.one(of.facts, row.text(parent.column)).await? else { return Ok(Scope::System) };
+            (kind, row) = (of, Cow::Owned(above));
         }
+    }
+
+    fn parent<'a>(&'a self, kind: &'a Kind) -> Option<(&'a Parent, &'a Kind)> {
+        let parent = kind.parent.as_ref()?;
+        Some((parent, self.kind_named(parent.resource)?))
     }
 
     /// Refuses unless the policies allow the action on this row.
     pub async fn demand(&self, ctx: &Ctx, kind: &Kind, row: &Row, action: &str, extra: &[&str]) -> Result<Scope> {
-        let scope = self.reach(ctx, kind, row);
-        if self.permits(ctx, kind, row, action, extra).await? {
+        let scope = self.reach(ctx, kind, row).await?;
+        if self.permits_at(scope, ctx, kind, row, action, extra).await? {
             return Ok(scope);
         }
         Err(self.denied(ctx, kind, action, extra, scope))
@@ -221,8 +221,12 @@ impl Engine {
 
     /// Whether the policies allow the action on this row.
     pub async fn permits(&self, ctx: &Ctx, kind: &Kind, row: &Row, action: &str, extra: &[&str]) -> Result<bool> {
+        let scope = self.reach(ctx, kind, row).await?;
+        self.permits_at(scope, ctx, kind, row, action, extra).await
+    }
+
+    async fn permits_at(&self, scope: Scope, ctx: &Ctx, kind: &Kind, row: &Row, action: &str, extra: &[&str]) -> Result<bool> {
         let ask = Ask { service: self.service, resource: kind.facts.plural, action, extra };
-        let scope = self.reach(ctx, kind, row);
         if self.gate.allows(&ctx.caller, ctx.peer, &ask, scope) {
             return Ok(true);
         }
@@ -312,6 +316,19 @@ impl std::fmt::Display for Ask<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}/{}", self.service, self.resource, self.action)?;
         self.extra.iter().try_for_each(|word| write!(f, "/{word}"))
+    }
+}
+
+/// The narrowest scope that covers a row by its own columns.
+fn own_reach(caller: &Caller, kind: &Kind, row: &Row) -> Scope {
+    match kind.facts.level {
+        Level::System => Scope::System,
+        Level::User if row.text("owner_id") == caller.user_id => Scope::User,
+        Level::Project if !caller.project_id.is_empty() && row.text("tenant_id") == caller.project_id => Scope::Project,
+        Level::Project | Level::Domain if !caller.project_domain_id.is_empty() && row.text("domain_id") == caller.project_domain_id => {
+            Scope::Domain
+        }
+        _ => Scope::System,
     }
 }
 

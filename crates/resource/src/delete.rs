@@ -1,6 +1,6 @@
 //! Letting rows go: into the recycle bin first, for good after that (spec 01 §6.2).
 
-use crate::{Answer, Deleted, Removal, create, engine::Op, event, show, update};
+use crate::{Answer, Deleted, Removal, create, dispatch, engine::Op, event, kind::Tying, show, update};
 use base::{Class, Result, Row, Scope, err};
 use store::{ChangeOp, Tx, work};
 
@@ -13,6 +13,11 @@ pub(crate) async fn delete(op: &Op<'_>, which: &str) -> Result<Answer> {
         let row = show::find(op, which).await?;
         op.engine.demand(op.ctx, kind, &row, "delete", &[]).await?;
         update::thawed(&row)?;
+        if let Some(joint) = &kind.joint
+            && let Tying::Actions(actions) = &joint.tying
+        {
+            return dispatch::untie(op, &row, joint.master, actions).await;
+        }
         let how = removal(op, &row)?;
         if how != Removal::Purge
             && let Some(refusal) = kind.hooks.deletable(op, std::slice::from_ref(&row)).await?.pop().flatten()

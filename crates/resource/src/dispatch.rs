@@ -1,6 +1,8 @@
 //! From a method and a path to an operation (spec 01 §1). About a dozen shapes serve every kind.
 
-use crate::{ActionFact, Engine, Kind, Map, Params, Reply, body, create, delete, engine::Op, list, metadatas, show, standard, update};
+use crate::{
+    ActionFact, Actions, Engine, Kind, Map, Params, Reply, Tying, body, create, delete, engine::Op, list, metadatas, show, standard, update,
+};
 use base::{Ctx, Json, Result, Row, Scope, err};
 use store::Cond;
 
@@ -113,10 +115,26 @@ impl Engine {
                 let far_row = show::find(&Op { kind: far_kind, ..*op }, other).await?;
                 let tie = Cond::eq(column, row.id()).and(Cond::eq(far.1, far_row.id())).and(Cond::eq("deleted", false));
                 let mut db = &self.db;
-                store::Read::find(&mut db, inner.facts, tie)
-                    .await?
-                    .pop()
-                    .ok_or_else(|| err!(ResourceNotFound, "{} and {} are not tied", row.name(), far_row.name()))?
+                let mut ties = store::Read::find(&mut db, inner.facts, tie).await?;
+                match (method, ties.len()) {
+                    (Method::Post, 0) => {
+                        let (master, slave) = if far.1 == joint.slave.1 { (row, far_row) } else { (far_row, row) };
+                        return make_tie(&inner_op, master, &slave, body).await;
+                    }
+                    (Method::Post, _) => return Err(err!(NotAcceptable, "{} and {} are tied already", row.name(), far_row.name())),
+                    (Method::Put | Method::Delete, 2..) => {
+                        return Err(err!(
+                            DuplicateResource,
+                            "{} and {} are tied {} times; use the actions of the {}, which tell them apart",
+                            row.name(),
+                            far_row.name(),
+                            ties.len(),
+                            self.kind(joint.master.0).map_or(joint.master.0, |kind| kind.facts.name)
+                        ));
+                    }
+                    _ => {}
+                }
+                ties.pop().ok_or_else(|| err!(ResourceNotFound, "{} and {} are not tied", row.name(), far_row.name()))?
             }
         };
         if target.text(column) != row.id() {
@@ -164,6 +182,12 @@ async fn action(op: &Op<'_>, which: &str, name: &str, body: Option<Json>) -> Res
         return Err(no_action(op, name));
     }
     let row = show::find(op, which).await?;
+    perform(op, row, name, map).await
+}
+
+/// An action the kind has, on a row the caller sees.
+async fn perform(op: &Op<'_>, row: Row, name: &str, map: Map) -> Result<Answer> {
+    let own = op.kind.actions.iter().find(|(fact, _)| fact.name == name);
     op.engine.demand(op.ctx, op.kind, &row, "perform", &[name]).await?;
     if name != "unfreeze" {
         update::thawed(&row)?;
@@ -177,6 +201,30 @@ async fn action(op: &Op<'_>, which: &str, name: &str, body: Option<Json>) -> Res
         Reply::Value(json) => Ok(Answer::json(serde_json::json!({ op.kind.facts.name: json }))),
         Reply::Object => show::answer(op, again(op, &id).await?).await,
     }
+}
+
+/// Ties a slave to a master; `op` is of the tie's kind. Answers the tie, or the master where the tie comes later.
+async fn make_tie(op: &Op<'_>, master: Row, slave: &Row, body: Option<Json>) -> Result<Answer> {
+    let Some(joint) = &op.kind.joint else { return Err(err!(UnsupportedOperation, "{} are not created by request", op.kind.facts.plural)) };
+    let actions = match joint.tying {
+        Tying::Actions(actions) => actions,
+        Tying::Not(why) => return Err(why(&master, slave)),
+    };
+    let map = (actions.attaching)(slave.id(), body::unwrap_loose(op.kind.facts, body)?);
+    perform(&of_master(op, joint.master.0)?, master, actions.attach, map).await
+}
+
+/// Ends a tie by the action of its master that does so. Answers the tie as it then is.
+pub(crate) async fn untie(op: &Op<'_>, tie: &Row, master: (&str, &str), actions: &Actions) -> Result<Answer> {
+    let of = of_master(op, master.0)?;
+    let row = show::find(&of, tie.text(master.1)).await?;
+    perform(&of, row, actions.detach, (actions.detaching)(tie)).await?;
+    show::answer(op, again(op, tie.id()).await?).await
+}
+
+fn of_master<'a>(op: &Op<'a>, plural: &str) -> Result<Op<'a>> {
+    let kind = op.engine.kind(plural).ok_or_else(|| err!(NotFound, "no resource {} here", plural))?;
+    Ok(Op { kind, ..*op })
 }
 
 async fn spec(op: &Op<'_>, which: &str, name: &str) -> Result<Answer> {

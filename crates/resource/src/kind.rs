@@ -32,6 +32,27 @@ pub struct Joint {
     /// Plural keyword and column of one side.
     pub master: (&'static str, &'static str),
     pub slave: (&'static str, &'static str),
+    pub(crate) tying: Tying,
+}
+
+/// How requests make and end a tie: `POST` and `DELETE` of `/servers/{id}/disks/{id}`.
+#[derive(Clone, Copy, Debug)]
+pub enum Tying {
+    /// Rows come by the platform's own hand; they go as rows of other kinds do. What a request to make one is told, of the two sides.
+    Not(fn(&Row, &Row) -> base::Error),
+    /// By actions of the master, with their checks, their rights and their task.
+    Actions(Actions),
+}
+
+/// The actions of a master by which its ties come and go.
+#[derive(Clone, Copy, Debug)]
+pub struct Actions {
+    pub attach: &'static str,
+    /// The body of that action for a slave of this identifier, from what the client sent.
+    pub attaching: fn(&str, Map) -> Map,
+    pub detach: &'static str,
+    /// The body of that action for a tie.
+    pub detaching: fn(&Row) -> Map,
 }
 
 /// One input of an action, for documents and the command line.
@@ -211,8 +232,8 @@ impl<H: Hooks> Builder<H> {
         self
     }
     #[must_use]
-    pub fn joint(mut self, master: (&'static str, &'static str), slave: (&'static str, &'static str)) -> Self {
-        self.kind.joint = Some(Joint { master, slave });
+    pub fn joint(mut self, master: (&'static str, &'static str), slave: (&'static str, &'static str), tying: Tying) -> Self {
+        self.kind.joint = Some(Joint { master, slave, tying });
         self.kind.creatable = false;
         self
     }

@@ -47,7 +47,7 @@ pub use engine::{Engine, Op, Options};
 pub use event::{Event, audit};
 pub use filter::asked_for;
 pub use hooks::{Deleted, Hooks, NoHooks, Removal};
-pub use kind::{ActionFact, Builder, Extra, Input, Joint, Kind, Naming, Parent, Reply};
+pub use kind::{ActionFact, Actions, Builder, Extra, Input, Joint, Kind, Naming, Parent, Reply, Tying};
 pub use names::check_name;
 pub use object::Objects;
 pub use openapi::{ByHand, add_by_hand};

@@ -19,12 +19,18 @@ const OWNER: &[Input] = &[
     Input { name: "project_domain_id", kind: Cell::Text, required: false, doc: "The new owning domain, by id or name." },
 ];
 
+/// Whether rows of a kind stand for themselves, with a name to be known by: others are part of something or say something about it, and are neither
+/// tagged nor given away.
+fn standalone(kind: &Kind) -> bool {
+    kind.facts.has("name") && kind.facts.has("update_version") && kind.joint.is_none()
+}
+
 /// The actions a kind has by its columns alone.
 pub(crate) fn actions(kind: &Kind) -> Vec<ActionFact> {
     let mut out = Vec::new();
     let mut add = |name, inputs, doc| out.push(ActionFact { name, doc, inputs });
     let facts = kind.facts;
-    if !facts.has("update_version") || kind.joint.is_some() {
+    if !standalone(kind) {
         return out;
     }
     add("metadata", PAIRS, "Merge key-value pairs; a value of none removes its key.");
@@ -229,7 +235,7 @@ async fn restore(op: &Op<'_>, row: &Row) -> Result<Answer> {
 /// `GET /{kind}/{id}/{spec}` that columns alone can answer.
 pub(crate) async fn spec(op: &Op<'_>, row: &Row, name: &str) -> Option<Result<Json>> {
     match name {
-        "metadata" => Some(tags::read(op, row).await),
+        "metadata" if standalone(op.kind) => Some(tags::read(op, row).await),
         "status" if op.kind.facts.has("status") => Some(Ok(serde_json::json!({"status": row.text("status")}))),
         "change-owner-candidate-domains" if op.kind.facts.has("domain_id") => {
             let domain = row.text("domain_id");

@@ -15,6 +15,11 @@ const STOP: &[Input] = &[
     Input { name: "timeout_secs", kind: Cell::Int, required: false, doc: "Seconds the guest has to shut down before it is cut off." },
 ];
 
+const SRC_CHECK: &[Input] = &[
+    Input { name: "src_ip_check", kind: Cell::Bool, required: false, doc: "Drop frames that do not carry the server's own address." },
+    Input { name: "src_mac_check", kind: Cell::Bool, required: false, doc: "Drop frames that do not carry the server's own MAC." },
+];
+
 pub(super) fn add(kind: Builder<ServerHooks>) -> Builder<ServerHooks> {
     kind.action(ActionFact { name: "start", doc: "Power on.", inputs: &[] }, start)
         .action(ActionFact { name: "stop", doc: "Shut down; after the timeout the power is cut.", inputs: STOP }, stop)
@@ -35,6 +40,10 @@ pub(super) fn add(kind: Builder<ServerHooks>) -> Builder<ServerHooks> {
         .action(ActionFact { name: "syncstatus", doc: "Take the state the host last reported.", inputs: &[] }, sync)
         .action(ActionFact { name: "sync", doc: "Have the host fetch the server's description anew.", inputs: &[] }, sync)
         .action(
+            ActionFact { name: "modify-src-check", doc: "Set which frames of the guest its host drops.", inputs: SRC_CHECK },
+            modify_src_check,
+        )
+        .action(
             ActionFact {
                 name: "console",
                 doc: "Ask for the screen or the serial console; `GET /servers/{id}/console` with an upgrade opens it.",
@@ -50,6 +59,20 @@ pub(super) fn add(kind: Builder<ServerHooks>) -> Builder<ServerHooks> {
 
 /// The host must be there to do anything.
 pub(super) async fn host_ready(op: &Op<'_>, row: &Row) -> Result<()> {
+    host(op, row).await.map(drop)
+}
+
+/// The host must be there and be let do its work: a disabled one is being looked after by somebody, and what turns guests on or off, makes their system
+/// anew or changes their size waits (spec 11 §6).
+pub(super) async fn host_open(op: &Op<'_>, row: &Row) -> Result<()> {
+    let host = host(op, row).await?;
+    if !host.enabled.enabled {
+        return Err(err!(InvalidStatus, "host {} of server {} is disabled; enable it first", host.meta.name, row.name()));
+    }
+    Ok(())
+}
+
+async fn host(op: &Op<'_>, row: &Row) -> Result<api_compute::Host> {
     let mut db = &op.engine.db;
     let Some(host) = db.get::<api_compute::Host>(row.text("host_id")).await? else {
         return Err(err!(InvalidStatus, "server {} has no host; its creation failed", row.name()));
@@ -57,7 +80,7 @@ pub(super) async fn host_ready(op: &Op<'_>, row: &Row) -> Result<()> {
     if host.host_status != "online" {
         return Err(err!(InvalidStatus, "host {} of server {} is offline; bring its agent back first", host.meta.name, row.name()));
     }
-    Ok(())
+    Ok(host)
 }
 
 /// Sets the status of the request and starts the task, in one transaction.
@@ -85,7 +108,7 @@ fn start<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFut
     Box::pin(async move {
         in_status(&row, &[status::READY, status::START_FAIL], "start")?;
         super::parts::not_in_bin(&row)?;
-        host_ready(op, &row).await?;
+        host_open(op, &row).await?;
         let task = tasks::ServerStart { server: row.id().into(), deadline_secs: hooks.deadline() };
         launch(op, &row, "start", status::START_START, on_server(&task, &row)).await
     })
@@ -105,7 +128,7 @@ fn stop<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
         let (force, timeout_secs) = patience(hooks, &body)?;
         let row = match row.text("status") == status::SET_PASSWORD {
             true if force => {
-                host_ready(op, &row).await?;
+                host_open(op, &row).await?;
                 login::give_way(op, row).await?
             }
             true => {
@@ -123,7 +146,7 @@ fn stop<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxF
             &[status::RUNNING, status::STOP_FAIL]
         };
         in_status(&row, words, "stop")?;
-        host_ready(op, &row).await?;
+        host_open(op, &row).await?;
         let task = tasks::ServerStop { server: row.id().into(), force, timeout_secs };
         launch(op, &row, "stop", status::START_STOP, on_server(&task, &row)).await
     })
@@ -133,7 +156,7 @@ fn restart<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> B
     Box::pin(async move {
         let (force, timeout_secs) = patience(hooks, &body)?;
         in_status(&row, &[status::RUNNING, status::STOP_FAIL, status::START_FAIL], "restart")?;
-        host_ready(op, &row).await?;
+        host_open(op, &row).await?;
         let task = tasks::ServerRestart { server: row.id().into(), force, timeout_secs, deadline_secs: hooks.deadline() };
         launch(op, &row, "restart", status::STOPPING, on_server(&task, &row)).await
     })
@@ -143,7 +166,7 @@ fn restart<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> B
 fn reset<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
     Box::pin(async move {
         in_status(&row, &[status::RUNNING, status::STOP_FAIL], "reset")?;
-        host_ready(op, &row).await?;
+        host_open(op, &row).await?;
         if !resource::flag(&body, "is_hard")?.unwrap_or(false) {
             let task = tasks::ServerReset { server: row.id().into() };
             return launch(op, &row, "reset", row.text("status"), on_server(&task, &row)).await;
@@ -162,6 +185,36 @@ fn sync<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, _: Map) -> BoxFuture<'
                 work(async move {
                     crate::agent::settle(tx, row.id()).await?;
                     intent::touch_host(tx, row.text("host_id")).await
+                })
+            })
+            .await?;
+        Ok(Reply::Object)
+    })
+}
+
+/// The same as an update of these two; a running guest's ports are set at once.
+fn modify_src_check<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
+    Box::pin(async move {
+        let mut wanted = Vec::new();
+        for column in ["src_ip_check", "src_mac_check"] {
+            wanted.extend(resource::flag(&body, column)?.map(|on| (column, on)));
+        }
+        if wanted.is_empty() {
+            return Err(err!(MissingParameter, "{} is missing", "src_ip_check"));
+        }
+        let (row, wanted) = (&row, &wanted);
+        op.engine
+            .db
+            .tx(|tx| {
+                work(async move {
+                    let now = intent::server_row(tx, row.id()).await?;
+                    let new = intent::change(tx, now.clone(), |r| wanted.iter().for_each(|(column, on)| r.set(column, *on))).await?;
+                    if new.values != now.values {
+                        let notes = wanted.iter().map(|(column, on)| format!("{column}={on}")).collect::<Vec<_>>().join(" ");
+                        resource::audit(tx, op.ctx, &new, "modify_src_check", notes).await?;
+                        intent::touch_host(tx, new.text("host_id")).await?;
+                    }
+                    Ok(())
                 })
             })
             .await?;

@@ -40,7 +40,7 @@ pub(crate) fn without_user_data(mut plan: Json) -> Json {
 }
 
 /// Interfaces of one server.
-pub(super) const MOST_NICS: usize = 16;
+pub(crate) const MOST_NICS: usize = 16;
 const USER_DATA_MAX: usize = 64 * 1024;
 
 /// Units and old names, before the facts read the body.

@@ -6,11 +6,12 @@ mod filter;
 pub(crate) mod foreign;
 mod input;
 mod login;
+pub(crate) mod owner;
 pub(crate) mod parts;
 mod resize;
 mod view;
 
-pub(crate) use input::{SEALED_USER_DATA, with_user_data, without_user_data};
+pub(crate) use input::{MOST_NICS, SEALED_USER_DATA, with_user_data, without_user_data};
 
 use crate::{Compute, quota, task as tasks};
 use api_compute::{Server, status};
@@ -81,11 +82,12 @@ impl Hooks for ServerHooks {
     fn updated<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, old: &'a Row, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             // What the host shows the guest changed: its document too. The guest itself sees machine words at its next start.
-            let shown = ["name", "hostname", "boot_order", "vga", "machine", "bios"];
-            if shown.iter().any(|c| old.text(c) != row.text(c)) {
+            let shown =
+                ["name", "hostname", "boot_order", "vga", "machine", "bios", "src_ip_check", "src_mac_check", "tenant_id", "domain_id"];
+            if shown.iter().any(|c| old.get(c) != row.get(c)) {
                 crate::intent::touch_host(tx, row.text("host_id")).await?;
             }
-            Ok(())
+            owner::moved(tx, old, row).await
         })
     }
 

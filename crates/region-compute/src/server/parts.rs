@@ -1,6 +1,6 @@
 //! Actions that change what a server is made of: disks, interfaces, root disk (spec 11 §6.3 to §6.5). Its size has a file of its own.
 
-use super::action::{host_ready, launch};
+use super::action::{host_open, host_ready, launch};
 use super::{ServerHooks, in_status, input, on_server};
 use crate::{intent, quota, task as tasks};
 use api_compute::{DiskConfig, GuestDisk, GuestNetwork, parse_size_mb, status};
@@ -273,6 +273,7 @@ fn detach_network<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -
 fn rebuild_root<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map) -> BoxFuture<'a, Result<Reply>> {
     Box::pin(async move {
         changeable(op, &row, &[status::READY, status::START_FAIL], "rebuild").await?;
+        host_open(op, &row).await?;
         let mut db = &op.engine.db;
         let tie = ties(op, &row).await?.into_iter().find(|t| t.index == 0);
         let tie = tie.ok_or_else(|| err!(InvalidStatus, "server {} has no root disk", row.name()))?;

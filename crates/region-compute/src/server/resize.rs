@@ -1,6 +1,6 @@
 //! `change-config`: other processors and memory (spec 11 §6.3).
 
-use super::action::host_ready;
+use super::action::host_open;
 use super::{ServerHooks, in_status, input, on_server, parts::not_in_bin};
 use crate::{intent, task as tasks};
 use api_compute::status;
@@ -51,9 +51,7 @@ fn change_config<'a>(hooks: &'a ServerHooks, op: &'a Op<'a>, row: Row, mut body:
         // Only what grows is asked about: a licence that has ended stops nobody from giving something back.
         let bounds = if size.vcpu_count > before.vcpu_count { op.engine.allowed().await? } else { Vec::new() };
         let anew = running || start;
-        if anew {
-            host_ready(op, &row).await?;
-        }
+        host_open(op, &row).await?;
         let task = tasks::ServerChangeConfig {
             server: row.id().into(),
             size,

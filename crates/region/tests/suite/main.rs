@@ -15,5 +15,6 @@ mod reports;
 mod secrets;
 mod sharing;
 mod tasks;
+mod ties;
 mod usages;
 mod world;

@@ -256,9 +256,9 @@ impl World {
         let id = self.machine(name).await;
         let how = Arc::new(Mutex::new(how));
         let (region, shared) = (self.region.clone(), how.clone());
-        let host_id = id.as_str().to_string();
+        let (host_id, machine) = (id.as_str().to_string(), id.clone());
         let task = tokio::spawn(async move { obey(&region.agents, &id, &shared).await });
-        Host { id: host_id, how, task }
+        Host { id: host_id, machine, how, task }
     }
 
     /// A host that is registered; nobody speaks for it.
@@ -327,6 +327,7 @@ impl Drop for World {
 
 pub struct Host {
     pub id: String,
+    pub machine: HostId,
     pub how: Arc<Mutex<How>>,
     task: tokio::task::JoinHandle<()>,
 }
