@@ -280,13 +280,13 @@ pub(crate) fn kind(bounds: &Bounds) -> Kind {
 struct StorageTie;
 
 /// Refuses where disks lie on the storage at this host: their files are below its directory.
-async fn no_disks(tx: &mut Tx, tie: &Row, verb: &str) -> Result<()> {
+async fn no_disks(tx: &mut Tx, tie: &Row) -> Result<()> {
     // Whoever takes room on a storage writes its row: nobody does in between.
     tx.lock("storages", Cond::eq("id", tie.text("storage_id"))).await?;
     let here = Cond::eq("host_id", tie.text("host_id")).and(Cond::eq("storage_id", tie.text("storage_id"))).and(Cond::eq("deleted", false));
     match tx.count("disks", here).await? {
         0 => Ok(()),
-        n => Err(err!(NotEmpty, "cannot {} the storage: {} disks lie on it at this host; delete them first", verb, n)),
+        n => Err(err!(NotEmpty, "{} disks lie on the storage at this host; delete them first", n)),
     }
 }
 
@@ -304,7 +304,7 @@ impl Hooks for StorageTie {
         })
     }
     fn updated<'a>(&'a self, _op: &'a Op<'a>, tx: &'a mut Tx, old: &'a Row, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { if old.get("mount_point") == row.get("mount_point") { Ok(()) } else { no_disks(tx, old, "move").await } })
+        Box::pin(async move { if old.get("mount_point") == row.get("mount_point") { Ok(()) } else { no_disks(tx, old).await } })
     }
     fn delete<'a>(
         &'a self,
@@ -314,7 +314,7 @@ impl Hooks for StorageTie {
         _how: resource::Removal,
     ) -> BoxFuture<'a, Result<resource::Deleted>> {
         Box::pin(async move {
-            no_disks(tx, row, "detach").await?;
+            no_disks(tx, row).await?;
             // Whoever chose it for a disk already finds that nobody has it any more.
             let others = Cond::eq("storage_id", row.text("storage_id")).and(Cond::eq("deleted", false)).and(Cond::ne("id", row.id()));
             if !tx.exists("hoststorages", others).await?

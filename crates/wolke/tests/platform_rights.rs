@@ -34,8 +34,6 @@ struct Actor {
 struct Object {
     id: String,
     of: Whose,
-    /// Part of something whose owner decides who sees it; changing it takes the platform's rights.
-    part: bool,
     /// Shared with everybody.
     public: bool,
 }
@@ -142,8 +140,7 @@ impl Walk {
             (_, domain) if !domain.is_empty() => Whose::Domain(domain),
             _ => Whose::Nobody,
         };
-        let part = matches!(resource, "sub_images" | "guestdisks" | "guestnetworks" | "reservedips");
-        Some(Object { id, of, part, public: row["is_public"] == true })
+        Some(Object { id, of, public: row["is_public"] == true })
     }
 
     /// Something nobody needs.
@@ -195,7 +192,7 @@ impl Walk {
                 self.admin("PUT", &format!("{prefix}/images/{name}"), json!({"image": {"disable_delete": false}})).await;
                 let shown = self.admin("GET", &format!("{prefix}/images?scope=system&name={name}"), Json::Null).await;
                 let id = shown["images"][0]["id"].as_str()?.to_string();
-                let object = Object { id, of: Whose::Project(self.hq.clone()), part: false, public: false };
+                let object = Object { id, of: Whose::Project(self.hq.clone()), public: false };
                 self.objects.insert(resource.into(), object.clone());
                 return Some(object);
             }
@@ -227,7 +224,7 @@ impl Walk {
             "serverskus" => Whose::Nobody,
             _ => Whose::Project(self.hq.clone()),
         };
-        let object = Object { id, of, part: false, public: false };
+        let object = Object { id, of, public: false };
         self.objects.insert(resource.into(), object.clone());
         Some(object)
     }
@@ -425,8 +422,7 @@ async fn platform_every_path_answers_as_the_explainer_says() {
             for (i, actor) in actors.iter().enumerate() {
                 let Some(object) = walk.object(prefix, &resource).await else { continue };
                 let of = about_row.then_some(&object.of);
-                let changed = if object.part { about_row.then_some(&Whose::Nobody) } else { of };
-                let told = walk.can(i, actor, &permission, changed).await;
+                let told = walk.can(i, actor, &permission, of).await;
                 let look = walk.can(i, actor, &format!("{service}/{resource}/get"), of).await;
                 // What has no owner, and what is shared, is seen by whoever may look at such things at all.
                 let common = object.public || object.of == Whose::Nobody;
@@ -463,6 +459,10 @@ async fn platform_every_path_answers_as_the_explainer_says() {
                 }
                 if method != "GET" && answer.status < 300 {
                     walk.objects.remove(&resource);
+                    // What was taken off a server is there no more: the next one comes with another server.
+                    if method == "DELETE" && matches!(resource.as_str(), "guestdisks" | "guestnetworks") {
+                        walk.objects.remove("servers");
+                    }
                 }
             }
         }

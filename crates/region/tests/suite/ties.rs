@@ -155,10 +155,10 @@ async fn storages_stay_while_disks_lie_on_them(world: World) {
     up(&world).await;
     let id = world.get("storages").await.unwrap()["storages"][0]["id"].as_str().unwrap().to_string();
     let tie = format!("hosts/h1/storages/{id}");
-    refused(world.delete(&tie).await, "NotEmptyError", "1 disks lie on it");
-    refused(world.delete(&format!("{tie}?purge=true")).await, "NotEmptyError", "1 disks lie on it");
+    refused(world.delete(&tie).await, "NotEmptyError", "1 disks lie on the storage");
+    refused(world.delete(&format!("{tie}?purge=true")).await, "NotEmptyError", "1 disks lie on the storage");
     let moved = async |path: &str| put(&world, &tie, json!({"hoststorage": {"mount_point": path}})).await;
-    refused(moved("/elsewhere").await, "NotEmptyError", "cannot move");
+    refused(moved("/elsewhere").await, "NotEmptyError", "1 disks lie on the storage");
     refused(moved("elsewhere").await, "InputParameterError", "mount_point");
     refused(world.post(&tie, Json::Null).await, "NotAcceptableError", "tied already");
     world.delete("servers/vm?override_pending_delete=true").await.unwrap();
