@@ -273,7 +273,8 @@ fn requests(document: &Json) -> Vec<(String, &'static str, String, Vec<String>)>
     for (path, item) in document["paths"].as_object().expect("paths") {
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         for method in ["get", "post", "put", "patch", "delete", "head"] {
-            if item.get(method).is_none() {
+            // Routes beside the resources decide by themselves whom they answer.
+            if item.get(method).is_none_or(|operation| operation["x-by-hand"] == true) {
                 continue;
             }
             let words: Vec<&str> = match (&parts[1..], method) {
