@@ -16,10 +16,15 @@ fn says(value: &Json) -> bool {
     }
 }
 
-/// The first key under which one of the fields says something, alone or by position as in `deploy.0.path`.
-pub fn asked<'a>(body: &'a Map, fields: &[&str]) -> Option<&'a str> {
+/// What one of the fields says, with the key it stands under: alone or by position as in `deploy.0.path`.
+pub fn wishes<'a>(body: &'a Map, fields: &[&str]) -> impl Iterator<Item = (&'a str, &'a Json)> {
     let names = |key: &str| fields.iter().any(|field| key.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
-    body.iter().find(|(key, value)| names(key) && says(value)).map(|(key, _)| key.as_str())
+    body.iter().filter(move |(key, value)| names(key) && says(value)).map(|(key, value)| (key.as_str(), value))
+}
+
+/// The first key under which one of the fields says something.
+pub fn asked<'a>(body: &'a Map, fields: &[&str]) -> Option<&'a str> {
+    wishes(body, fields).next().map(|(key, _)| key)
 }
 
 fn filesystem(at: &str, field: &str) -> Error {

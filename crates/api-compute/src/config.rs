@@ -84,7 +84,8 @@ const DISK_DRIVERS: &[&str] = &["virtio", "ide", "scsi", "sata", "pvscsi"];
 const CACHES: &[&str] = &["none", "writeback", "writethrough"];
 const MEDIA: &[&str] = &["rotate", "ssd", "hybrid"];
 const BACKENDS: &[&str] = &["local", "rbd", "nfs", "gpfs", "clvm", "slvm", "lvm", "nas", "vsan", "cifs", "nvme"];
-const NIC_DRIVERS: &[&str] = &["virtio", "e1000", "vmxnet3"];
+/// Devices an interface may be in the guest.
+pub const NIC_DRIVERS: &[&str] = &["virtio", "e1000", "vmxnet3"];
 
 /// Size with a unit, in MiB: a bare number is MiB, `10g` GiB, `1t` TiB; letters of either case.
 pub fn parse_size_mb(text: &str) -> Option<i64> {

@@ -12,8 +12,8 @@ mod server;
 mod sku;
 mod storage;
 
-pub use absent::{asked, refuse_disk};
-pub use config::{DiskConfig, NetConfig, parse_size_mb};
+pub use absent::{asked, refuse_disk, wishes};
+pub use config::{DiskConfig, NIC_DRIVERS, NetConfig, parse_size_mb};
 pub use disk::Disk;
 pub use host::{DOCUMENT_ALONE, Host, HostStorage, NetInterface};
 pub use infra::{CloudRegion, Vpc, Wire, Zone};

@@ -2,30 +2,29 @@
 //! wait for the guest to let go. What may be changed about a tie is checked here and told to its host.
 
 use crate::intent;
-use api_compute::{DiskConfig, GuestDisk, GuestNetwork, Server, status};
+use api_compute::{DiskConfig, GuestDisk, GuestNetwork, NIC_DRIVERS, Server, status};
 use base::{Resource, Result, Row, err};
 use resource::{Actions, BoxFuture, Hooks, Kind, Map, Naming, Op, Tying};
 use serde_json::json;
 use std::sync::Arc;
 use store::{Cond, Read, Tx, set};
 
-const NIC_DRIVERS: [&str; 3] = ["virtio", "e1000", "vmxnet3"];
 /// The host chooses the other one by itself where this one cannot be.
 const AIO_MODES: [&str; 1] = ["native"];
 /// Mbit/s: what a switch port can be held to.
 const MOST_BANDWIDTH: i64 = 100_000;
 
-fn one_of(field: &str, row: &Row, words: &[&str]) -> Result<()> {
+fn one_of(field: &str, old: &Row, row: &Row, words: &[&str]) -> Result<()> {
     let word = row.text(field);
-    if words.contains(&word) {
+    if old.text(field) == word || words.contains(&word) {
         return Ok(());
     }
     Err(err!(InputParameter, "{}: {} is not one of {}", field, word, words.join(", ")))
 }
 
-fn within(field: &str, row: &Row, least: i64, most: i64) -> Result<()> {
+fn within(field: &str, old: &Row, row: &Row, least: i64, most: i64) -> Result<()> {
     let n = row.int(field);
-    if (least..=most).contains(&n) {
+    if old.int(field) == n || (least..=most).contains(&n) {
         return Ok(());
     }
     Err(err!(InputParameter, "{}: {} is out of range {} to {}", field, n, least, most))
@@ -50,12 +49,12 @@ async fn server_of(tx: &mut Tx, old: &Row, new: &Row, device: &[&str]) -> Result
 struct DiskTie;
 
 impl Hooks for DiskTie {
-    fn update<'a>(&'a self, _op: &'a Op<'a>, _old: &'a Row, _body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
+    fn update<'a>(&'a self, _op: &'a Op<'a>, old: &'a Row, _body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let words = DiskConfig { driver: row.text("driver").into(), cache: row.text("cache_mode").into(), ..Default::default() };
             words.check_words("disk")?;
-            one_of("aio_mode", row, &AIO_MODES)?;
-            within("boot_index", row, -1, 127)
+            one_of("aio_mode", old, row, &AIO_MODES)?;
+            within("boot_index", old, row, -1, 127)
         })
     }
 
@@ -72,9 +71,9 @@ struct NicTie;
 impl Hooks for NicTie {
     fn update<'a>(&'a self, _op: &'a Op<'a>, old: &'a Row, _body: &'a mut Map, row: &'a mut Row) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            one_of("driver", row, &NIC_DRIVERS)?;
-            within("bw_limit", row, 0, MOST_BANDWIDTH)?;
-            within("index", row, 0, crate::server::MOST_NICS as i64 - 1)?;
+            one_of("driver", old, row, NIC_DRIVERS)?;
+            within("bw_limit", old, row, 0, MOST_BANDWIDTH)?;
+            within("index", old, row, 0, crate::server::MOST_NICS as i64 - 1)?;
             if old.flag("is_default") && !row.flag("is_default") {
                 return Err(err!(
                     InputParameter,
@@ -93,7 +92,9 @@ impl Hooks for NicTie {
                 return Err(err!(Conflict, "index: {} is another interface's of server {}", row.int("index"), server.name()));
             }
             if row.flag("is_default") && !old.flag("is_default") {
-                tx.update("guestnetworks", others, vec![set("is_default", false)]).await?;
+                for other in tx.find(GuestNetwork::facts(), others.and(Cond::eq("is_default", true))).await? {
+                    intent::change(tx, other, |r| r.set("is_default", false)).await?;
+                }
             }
             intent::touch_host(tx, server.text("host_id")).await
         })

@@ -56,7 +56,7 @@ impl Collector for Figures {
         }
         let (placed, refused) = self.0.counts();
         let zero = ConstCounter::new(0u64);
-        let help = "requests for a place, by whether a host was found; a rise of refused is a cloud that is full, or hosts that are away";
+        let help = "looks for a place, by whether a host was found; a server may need two";
         let mut family = encoder.encode_descriptor("placements", help, None, zero.metric_type())?;
         for (word, number) in [("placed", placed), ("refused", refused)] {
             ConstCounter::new(number).encode(family.encode_family(&[("outcome", word)])?)?;

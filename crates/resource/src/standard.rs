@@ -172,7 +172,7 @@ async fn share(op: &Op<'_>, row: &mut Row, body: &Map) -> Result<()> {
         domain_ids.push(Json::String(owner::find_domain(op.engine.owners.as_ref(), &which).await?.domain_id));
     }
     if scope == Scope::Project && project_ids.is_empty() {
-        return Err(err!(MissingParameter, "{} is missing", "shared_project_ids"));
+        return Err(err!(MissingParameter, "{} is missing; give the projects to share it with", "shared_project_ids"));
     }
     row.set("is_public", true);
     row.set("public_scope", scope.name());
@@ -188,14 +188,18 @@ async fn change_owner(op: &Op<'_>, row: &mut Row, body: &Map) -> Result<()> {
     let domain = body::text(body, &["project_domain_id", "project_domain", "domain_id", "domain"]);
     let target = if op.kind.facts.level == Level::Project {
         let which = body::text(body, &["project_id", "project", "tenant_id", "tenant"])
-            .ok_or_else(|| err!(MissingParameter, "{} is missing", "project_id"))?;
+            .ok_or_else(|| err!(MissingParameter, "{} is missing; give the project it goes to", "project_id"))?;
         let domain = match domain {
             Some(d) => Some(owner::find_domain(owners, &d).await?.domain_id),
             None => None,
         };
         owner::find_project(owners, &which, domain.as_deref()).await?
     } else {
-        owner::find_domain(owners, &domain.ok_or_else(|| err!(MissingParameter, "{} is missing", "project_domain_id"))?).await?
+        owner::find_domain(
+            owners,
+            &domain.ok_or_else(|| err!(MissingParameter, "{} is missing; give the domain it goes to", "project_domain_id"))?,
+        )
+        .await?
     };
     let needs = if target.domain_id == row.text("domain_id") { Scope::Domain } else { Scope::System };
     if rights < needs {

@@ -53,6 +53,8 @@ pub struct Request {
     /// Whose the server is: decides which networks it may land on by itself, and which hosts take it.
     pub project_id: String,
     pub domain_id: String,
+    /// Hosts of every domain count: the server is there already, or nobody said whose it is.
+    pub any_domain: bool,
 }
 
 /// A host that can take it.
@@ -319,7 +321,7 @@ fn admit(host: &HostView, r: &Request) -> Result<(), Refusal> {
     if host.maintenance {
         return Err(Refusal::Maintenance);
     }
-    if !host.reach.covers(&r.project_id, &r.domain_id) {
+    if !r.any_domain && !host.reach.covers(&r.project_id, &r.domain_id) {
         return Err(Refusal::Domain);
     }
     if !r.os_arch.is_empty() && !host.architecture.is_empty() && *host.architecture != *r.os_arch {

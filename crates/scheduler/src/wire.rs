@@ -18,7 +18,9 @@ pub(crate) fn request(body: &Json) -> Result<Request> {
     let text = |keys: &[&str]| keys.iter().find_map(|k| body.get(*k).and_then(Json::as_str)).unwrap_or_default().to_string();
     let disks = api_compute::DiskConfig::list(map)?;
     let nets = api_compute::NetConfig::list(map)?;
+    let (project_id, domain_id) = (text(&["project_id", "project"]), text(&["domain_id", "project_domain"]));
     Ok(Request {
+        any_domain: project_id.is_empty() && domain_id.is_empty(),
         vcpu_count: int(body, "vcpu_count").unwrap_or(1),
         vmem_size: int(body, "vmem_size")
             .ok_or_else(|| err!(MissingParameter, "vmem_size is missing; give it in MiB, or an instance_type"))?,
@@ -35,8 +37,8 @@ pub(crate) fn request(body: &Json) -> Result<Request> {
         os_arch: text(&["os_arch"]),
         prefer_host: text(&["prefer_host_id", "prefer_host"]),
         prefer_zone: text(&["prefer_zone_id", "prefer_zone"]),
-        project_id: text(&["project_id", "project"]),
-        domain_id: text(&["domain_id", "project_domain"]),
+        project_id,
+        domain_id,
         ..Request::default()
     })
 }

@@ -278,7 +278,8 @@ impl<E: Send + Sync> Run<E> {
     /// with [`Run::settle`] once the transaction has committed.
     pub async fn open(&self, tx: &mut Tx, mut sets: Sets) -> Result<Fence> {
         let mut next = self.row();
-        let mut mine = Cond::eq("id", &*self.id).and(Cond::eq("epoch", next.epoch));
+        // A task that has ended is nobody's: a last step whose commit was not answered is not followed by the note that it will be tried again.
+        let mut mine = Cond::eq("id", &*self.id).and(Cond::eq("epoch", next.epoch)).and(Cond::ne("status", status::DONE));
         if self.undoing().is_none() {
             mine = mine.and(Cond::eq("cancel_requested", false));
         }

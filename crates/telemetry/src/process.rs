@@ -5,7 +5,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge};
 use std::fmt;
 use std::sync::Mutex;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// What `/process_stats` answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,18 +26,15 @@ pub(crate) struct Figures;
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let s = stats();
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let (used, started, _) = stat(&read("/proc/self/stat"));
-        let uptime = read("/proc/uptime").split_ascii_whitespace().next().and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let Look { used, started, mem_size, threads, open_files, .. } = look();
+        let boot = read("/proc/stat").lines().find_map(|l| l.strip_prefix("btime ")?.trim().parse::<f64>().ok()).unwrap_or(0.0);
         let mut put =
             |name: &str, help: &str, figure: Figure| figure.encode(encoder.encode_descriptor(name, help, None, figure.metric_type())?);
         put("process_cpu_seconds", "processor time used", Figure::Sum(used))?;
-        put("process_resident_memory_bytes", "memory in use", Figure::Now(s.mem_size as f64))?;
-        put("process_open_fds", "open files and sockets", Figure::Now(s.open_files as f64))?;
-        put("process_threads", "threads", Figure::Now(s.threads as f64))?;
-        put("process_start_time_seconds", "start, in seconds since 1970", Figure::Now(now - uptime + started))
+        put("process_resident_memory_bytes", "memory in use", Figure::Now(mem_size as f64))?;
+        put("process_open_fds", "open files and sockets", Figure::Now(open_files as f64))?;
+        put("process_threads", "threads", Figure::Now(threads as f64))?;
+        put("process_start_time_seconds", "start, in seconds since 1970", Figure::Now(boot + started))
     }
 }
 
@@ -64,13 +61,9 @@ impl EncodeMetric for Figure {
 /// Reads the figures; a figure that cannot be read is 0.
 pub fn stats() -> Stats {
     static LAST: Mutex<Option<(Instant, f64)>> = Mutex::new(None);
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let page = rustix::param::page_size() as u64;
-    let mem_size = read("/proc/self/statm").split_ascii_whitespace().nth(1).and_then(|t| t.parse::<u64>().ok()).unwrap_or(0) * page;
+    let Look { used, started, uptime, mem_size, threads, open_files } = look();
     let total_kib =
         read("/proc/meminfo").lines().find_map(|l| l.strip_prefix("MemTotal:")?.split_ascii_whitespace().next()?.parse::<u64>().ok());
-    let (used, started, threads) = stat(&read("/proc/self/stat"));
-    let uptime = read("/proc/uptime").split_ascii_whitespace().next().and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
 
     let now = Instant::now();
     let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -82,6 +75,34 @@ pub fn stats() -> Stats {
         cpu_percent: if span > 0.0 { (work / span * 100.0).max(0.0) } else { 0.0 },
         mem_percent: total_kib.filter(|t| *t > 0).map_or(0.0, |t| mem_size as f64 / (t as f64 * 1024.0) * 100.0),
         mem_size,
+        threads,
+        open_files,
+    }
+}
+
+/// What `/proc` says now; seconds, bytes and numbers.
+struct Look {
+    used: f64,
+    /// Since boot, as the machine's own `uptime` is.
+    started: f64,
+    uptime: f64,
+    mem_size: u64,
+    threads: u64,
+    open_files: u64,
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn look() -> Look {
+    let (used, started, threads) = stat(&read("/proc/self/stat"));
+    let pages = read("/proc/self/statm").split_ascii_whitespace().nth(1).and_then(|t| t.parse::<u64>().ok()).unwrap_or(0);
+    Look {
+        used,
+        started,
+        uptime: read("/proc/uptime").split_ascii_whitespace().next().and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0),
+        mem_size: pages * rustix::param::page_size() as u64,
         threads,
         open_files: std::fs::read_dir("/proc/self/fd").map_or(0, |d| d.count() as u64),
     }

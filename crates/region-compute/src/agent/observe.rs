@@ -86,7 +86,7 @@ impl Agents {
         }
         let held = Select::from("task_holds").column("id", Kind::Text).filter(Cond::eq("kind", "server"));
         // The host is asked about again in each statement: it may be back.
-        let lost = Cond::is_in("host_id", hosts)
+        let lost = Cond::is_in("host_id", hosts.clone())
             .and(Cond::in_select("host_id", Select::from("hosts").column("id", Kind::Text).filter(silent)))
             .and(Cond::eq("deleted", false))
             .and(Cond::is_in("status", [status::RUNNING, status::READY]))
@@ -98,7 +98,8 @@ impl Agents {
                 return Ok(());
             }
             let these = &lost.clone().and(Cond::is_in("id", ids));
-            self.db.tx(|tx| work(forget_state(tx, these))).await?;
+            let hosts = &hosts;
+            self.db.tx(|tx| work(forget_state(tx, hosts, these))).await?;
         }
     }
 
@@ -111,8 +112,9 @@ impl Agents {
 /// Servers that become unknown in one transaction.
 const AT_ONCE: u64 = 500;
 
-async fn forget_state(tx: &mut Tx, lost: &Cond) -> Result<()> {
-    // Nobody changes them between our look and our write: the feed tells of exactly those that were written.
+async fn forget_state(tx: &mut Tx, hosts: &[String], lost: &Cond) -> Result<()> {
+    // No host comes back and nobody changes a server between our look and our write: the feed tells of exactly those that were written.
+    tx.lock("hosts", Cond::is_in("id", hosts.iter().map(String::as_str))).await?;
     tx.lock("servers", lost.clone()).await?;
     let rows = tx.find(Server::facts(), lost.clone()).await?;
     let sets = vec![set("status", status::UNKNOWN), set("power_states", "unknown"), set("updated_at", tx.now()), add("update_version", 1)];

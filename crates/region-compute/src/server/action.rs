@@ -200,7 +200,7 @@ fn modify_src_check<'a>(_: &'a ServerHooks, op: &'a Op<'a>, row: Row, body: Map)
             wanted.extend(resource::flag(&body, column)?.map(|on| (column, on)));
         }
         if wanted.is_empty() {
-            return Err(err!(MissingParameter, "{} is missing", "src_ip_check"));
+            return Err(err!(MissingParameter, "src_ip_check and src_mac_check are missing; give true or false for one of them"));
         }
         let (row, wanted) = (&row, &wanted);
         op.engine

@@ -1,7 +1,7 @@
 //! What clients of the wire may ask of a new server that is not there. Who believes in a firewall, a backup or an end of the bill must be told that there
 //! is none, so such a wish is refused before anything is made.
 
-use api_compute::asked;
+use api_compute::{asked, wishes};
 use base::{Error, Json, Result, err};
 use resource::Map;
 
@@ -69,7 +69,7 @@ pub(super) fn refuse(body: &Map) -> Result<()> {
         Json::Array(items) => items.iter().all(|item| item == "default"),
         one => one == "default",
     };
-    if let Some(key) = GROUPS.iter().find_map(|field| asked(body, &[field]).filter(|key| !body.get(*key).is_some_and(open))) {
+    if let Some(key) = wishes(body, GROUPS).find(|(_, value)| !open(value)).map(|(key, _)| key) {
         return Err(err!(
             InputParameter,
             "{}: there are no security groups here, nothing would be filtered; leave it out, and filter inside the guest",
@@ -114,6 +114,7 @@ mod tests {
         assert!(refused(&json!({"deploy.0.path": "/etc/motd"})).expect("a refusal").starts_with("deploy.0.path: "));
         assert_eq!(refused(&json!({"secgrp_id": "default", "secgroups": ["default"], "billing_type": "postpaid", "deployed": "x"})), None);
         assert!(refused(&json!({"secgroups": ["default", "web"]})).is_some());
+        assert!(refused(&json!({"secgroups.0": "default", "secgroups.1": "web"})).expect("a refusal").starts_with("secgroups.1: "));
         assert!(refused(&json!({"billing_type": "prepaid"})).expect("a refusal").contains("postpaid"));
     }
 }

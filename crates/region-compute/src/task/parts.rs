@@ -152,6 +152,7 @@ async fn on_its_host(env: &Compute, tx: &mut Tx, server: &str, disks: &[DiskPlan
         prefer_host: row.text("host_id").to_string(),
         project_id: row.text("tenant_id").to_string(),
         domain_id: row.text("domain_id").to_string(),
+        any_domain: true,
         ..Request::default()
     };
     let mut outcome = env.scheduler.place(&request, 1);
@@ -214,6 +215,10 @@ impl Step<Compute> for Tie {
             let row = intent::disk_row(tx, disk).await?;
             if row.flag("pending_deleted") {
                 return Err(err!(InvalidStatus, "disk {} lies in the recycle bin; restore it first with cancel-delete", row.name()));
+            }
+            // Either may have gone to another project since it was asked for.
+            if row.text("tenant_id") != server.text("tenant_id") {
+                return Err(err!(InputParameter, "disk_id: disk {} belongs to another project than server {}", row.name(), server.name()));
             }
             if row.text("host_id") != server.text("host_id") || row.text("existence") != "present" {
                 return Err(err!(InvalidStatus, "disk {} is not on the host of server {}", row.name(), server.name()));
