@@ -7,7 +7,7 @@ use base::{Resource, Result, Row, err};
 use resource::{Actions, BoxFuture, Hooks, Kind, Map, Naming, Op, Tying};
 use serde_json::json;
 use std::sync::Arc;
-use store::{Cond, Read, Tx, set};
+use store::{Cond, Read, Tx};
 
 /// The host chooses the other one by itself where this one cannot be.
 const AIO_MODES: [&str; 1] = ["native"];

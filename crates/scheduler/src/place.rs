@@ -626,6 +626,8 @@ mod tests {
                 let out = place(&s, &r, 5);
                 assert_eq!(!out.candidates.is_empty(), machine[n], "a host shared with {shared:?}, a server of {project}: {out:?}");
                 assert!(out.refusals.iter().all(|(_, why)| *why == Refusal::Domain), "{out:?}");
+                r.any_domain = true;
+                assert_eq!(place(&s, &r, 5).candidates.len(), 2, "who is there already stays");
             }
         }
     }

@@ -173,7 +173,11 @@ pub(super) async fn ordered(op: &Op<'_>, cond: &Cond) -> Result<Option<Vec<Strin
             let nics = Select::from("guestnetworks").column("guest_id", Text).column("ip_addr", Text).column("network_id", Text);
             let nics = nics.filter(Cond::in_select("guest_id", these()).and(Cond::eq("deleted", false)));
             let nics = db.rows(&nics).await?;
-            let names = if by == "order_by_network" { names(op, "networks").await? } else { HashMap::new() };
+            let names = if by == "order_by_network" {
+                names(op, "networks", live("guestnetworks", "network_id", Cond::in_select("guest_id", these()))).await?
+            } else {
+                HashMap::new()
+            };
             for nic in &nics {
                 let key = match nic[1].as_str().parse::<std::net::Ipv4Addr>() {
                     _ if by == "order_by_network" => names.get(nic[2].as_str()).cloned().map_or(Key::None, Key::Words),
@@ -185,7 +189,7 @@ pub(super) async fn ordered(op: &Op<'_>, cond: &Cond) -> Result<Option<Vec<Strin
             }
         }
         "order_by_host" => {
-            let names = names(op, "hosts").await?;
+            let names = names(op, "hosts", ids("servers", "host_id", cond.clone())).await?;
             let of = |host: &str| names.get(host).cloned().map_or(Key::None, Key::Words);
             keys.extend(servers.iter().map(|r| (r[0].as_str().to_string(), of(r[2].as_str()))));
         }
@@ -206,8 +210,9 @@ pub(super) async fn ordered(op: &Op<'_>, cond: &Cond) -> Result<Option<Vec<Strin
     Ok(Some(order.into_iter().map(|(_, _, id)| id.to_string()).collect()))
 }
 
-async fn names(op: &Op<'_>, table: &'static str) -> Result<HashMap<String, String>> {
+/// Names of the rows that are `among` these identifiers.
+async fn names(op: &Op<'_>, table: &'static str, among: Select) -> Result<HashMap<String, String>> {
     let mut db = &op.engine.db;
-    let rows = db.rows(&live(table, "id", Cond::True).column("name", Text)).await?;
+    let rows = db.rows(&live(table, "id", Cond::in_select("id", among)).column("name", Text)).await?;
     Ok(rows.iter().map(|r| (r[0].as_str().to_string(), r[1].as_str().to_string())).collect())
 }
